@@ -1,0 +1,34 @@
+"""Errors that a user can act on: each says what is wrong, where, and what to do."""
+
+from collections.abc import Sequence
+
+
+class BayesdenseError(Exception):
+    """Base of every error that the command line turns into one readable message (exit status 2)."""
+
+
+class DatasetError(BayesdenseError):
+    """A dataset that cannot be used; `problems` holds one line per problem, all of them at once."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        noun = "problem" if count == 1 else "problems"
+        super().__init__("\n".join([f"{source}: {count} {noun}", *self.problems]))
+
+
+class SpecError(BayesdenseError):
+    """A model specification that cannot be used, or that does not fit the dataset."""
+
+
+class FitFolderError(BayesdenseError):
+    """A fit folder that is missing, incomplete, altered, or in the way."""
+
+
+class CheckFailure(BayesdenseError):
+    """At least one check of a fit failed; raised by `Checks.raise_for_failure`."""
+
+
+class SamplingInterrupted(BayesdenseError):
+    """Sampling was interrupted before it was complete; nothing of it is kept (exit status 130)."""

@@ -1,0 +1,68 @@
+"""Dimensions, units, constants and labels, spelt once.
+
+Names of variables are the field's words; Greek letters live only in `LABELS`.
+"""
+
+from typing import Final
+
+BENCHMARK: Final = "benchmark"
+FAMILY: Final = "family"
+LLM: Final = "llm"
+RUN: Final = "run"
+LOSS_OBS: Final = "loss_obs"
+POINT_OBS: Final = "point_obs"
+SCORE_OBS: Final = "score_obs"
+CHAIN: Final = "chain"
+DRAW: Final = "draw"
+
+DAYS_PER_YEAR: Final = 365.25
+DAYS_PER_MONTH: Final = 30.4375
+CI_PROB: Final = 0.95
+INNER_CI_PROB: Final = 0.50
+#: The paper's headline (Xiao et al. 2025, Nature Machine Intelligence): growth of log density per day.
+PAPER_SLOPE_PER_DAY: Final = 0.006529
+#: Releases of the paper's Llama-1, from which its days count.
+SCHEMA_VERSION: Final = 1
+
+#: Units of the posterior's variables, written to `attrs["units"]`.
+UNITS: Final[dict[str, str]] = {
+    "loss_floor": "loss unit of the benchmark",
+    "param_coef": "loss unit of the benchmark",
+    "token_coef": "loss unit of the benchmark",
+    "param_exponent": "1",
+    "token_exponent": "1",
+    "loss_noise_sd": "log loss",
+    "run_effect_sd": "log loss",
+    "size_effect_sd": "log loss",
+    "score_floor": "fraction",
+    "score_ceiling": "fraction",
+    "score_slope": "1/loss unit",
+    "loss_midpoint": "loss unit of the benchmark",
+    "map_noise_sd": "logit score",
+    "discrepancy_sd": "logit score",
+    "protocol_sd": "logit score",
+    "cell_sd": "logit score",
+    "protocol_offset": "logit score",
+    "trend_intercept": "log density",
+    "growth_rate": "1/year",
+    "family_sd": "log density",
+    "family_effect": "log density",
+    "residual_sd": "log density",
+    "one_sided_sd": "log density",
+    "log_effective_params": "log parameters",
+    "log_density": "log density",
+}
+
+#: Letters of docs/explanation/notation.md, for labels of figures only.
+LABELS: Final[dict[str, str]] = {
+    "loss_floor": "E",
+    "param_coef": "a",
+    "param_exponent": "α",
+    "token_coef": "b",
+    "token_exponent": "β",
+    "score_floor": "d",
+    "score_ceiling": "c",
+    "score_slope": "γ",
+    "loss_midpoint": "l",
+    "growth_rate": "g",
+}
