@@ -1,0 +1,152 @@
+"""Priors as data: what a model's TOML says about one variable, checked, without PyMC."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from bayesdense.errors import SpecError
+
+#: Parameters of each distribution, in PyMC's names.
+DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "Normal": ("mu", "sigma"),
+        "LogNormal": ("mu", "sigma"),
+        "HalfNormal": ("sigma",),
+        "Beta": ("alpha", "beta"),
+        "Gamma": ("alpha", "beta"),
+    }
+)
+#: Distributions of a scale family, for which `scale` has a meaning.
+SCALABLE = ("Normal", "LogNormal", "HalfNormal", "Gamma")
+#: Suffix of the variable that a prior within a prior becomes.
+HYPER_SUFFIX: Mapping[str, str] = MappingProxyType({"mu": "mean", "sigma": "sd"})
+#: Vectors over benchmarks that a prior may refer to, computed from the dataset and printed.
+DATA_SCALES: Mapping[str, str] = MappingProxyType(
+    {
+        "loss_centre": "geometric mean of the benchmark's reference losses",
+        "per_loss_centre": "1 / geometric mean of the benchmark's reference losses",
+    }
+)
+DATA_KWARGS: Mapping[str, str] = MappingProxyType(
+    {
+        "floor_guess_alpha": "50 (chance + .02 (1 - chance))",
+        "floor_guess_beta": "50 (1 - chance - .02 (1 - chance))",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """Prior of one variable: `dist(**kwargs)`, per entry of `dims`, in units of `scale`.
+
+    A kwarg is a number, the name of a vector of `DATA_KWARGS`, or a prior of its own, which makes
+    the variable hierarchical: `mu` becomes the variable `<name>_mean`, `sigma` `<name>_sd`.
+    """
+
+    dist: str
+    kwargs: Mapping[str, "float | str | Prior"]
+    dims: str | None = None
+    scale: str | None = None
+    reason: str = field(default="", compare=False)
+
+    @property
+    def is_hierarchical(self) -> bool:
+        """Whether a parameter of this prior has a prior itself."""
+        return any(isinstance(value, Prior) for value in self.kwargs.values())
+
+    def top_level(self, name: str) -> Iterator[tuple[str, "Prior"]]:
+        """Yield (variable, prior) of the priors in here that depend on no other variable."""
+        if not self.is_hierarchical:
+            yield name, self
+        for kwarg, value in self.kwargs.items():
+            if isinstance(value, Prior):
+                yield from value.top_level(hyper_name(name, kwarg))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the TOML form."""
+        out: dict[str, object] = {"dist": self.dist}
+        if self.dims:
+            out["dims"] = self.dims
+        if self.scale:
+            out["scale"] = self.scale
+        if self.reason:
+            out["reason"] = self.reason
+        out["kwargs"] = {
+            key: value.to_dict() if isinstance(value, Prior) else value
+            for key, value in self.kwargs.items()
+        }
+        return out
+
+    def __str__(self) -> str:
+        inner = ", ".join(f"{key}={_short(value)}" for key, value in self.kwargs.items())
+        times = f" x {self.scale}" if self.scale else ""
+        return f"{self.dist}({inner}){times}"
+
+
+def hyper_name(name: str, kwarg: str) -> str:
+    """Name of the variable that the prior of this kwarg becomes."""
+    return f"{name}_{HYPER_SUFFIX.get(kwarg, kwarg)}"
+
+
+def _short(value: "float | str | Prior") -> str:
+    """A kwarg as `show` prints it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def prior_from_dict(where: str, raw: object) -> Prior:
+    """Read one prior of a TOML; `where` names the entry in errors."""
+    if not isinstance(raw, Mapping):
+        raise SpecError(f"{where}: {raw!r}, allowed is a table with dist and kwargs")
+    unknown = set(raw) - {"dist", "kwargs", "dims", "scale", "reason"}
+    if unknown:
+        raise SpecError(
+            f"{where}: unknown key {sorted(unknown)[0]!r}, allowed: dist, kwargs, dims, scale, reason"
+        )
+    dist = raw.get("dist")
+    if dist not in DISTRIBUTIONS:
+        raise SpecError(f"{where}.dist: {dist!r}, allowed: {', '.join(DISTRIBUTIONS)}")
+    prior = Prior(
+        dist=str(dist),
+        kwargs=MappingProxyType(_read_kwargs(where, str(dist), raw.get("kwargs"))),
+        dims=_one_of(f"{where}.dims", raw.get("dims"), ("benchmark",)),
+        scale=_one_of(f"{where}.scale", raw.get("scale"), tuple(DATA_SCALES)),
+        reason=str(raw.get("reason", "")),
+    )
+    if prior.scale and (prior.dist not in SCALABLE or not prior.dims):
+        raise SpecError(f"{where}.scale: needs dims = 'benchmark' and one of {', '.join(SCALABLE)}")
+    return prior
+
+
+def _one_of(where: str, value: object, allowed: tuple[str, ...]) -> str | None:
+    """Accept one of these words, or nothing."""
+    if value is None or value in allowed:
+        return None if value is None else str(value)
+    raise SpecError(f"{where}: {value!r}, allowed: {', '.join(allowed)}")
+
+
+def _read_kwargs(where: str, dist: str, raw: object) -> dict[str, float | str | Prior]:
+    """Read the parameters of a distribution and check their ranges."""
+    names = DISTRIBUTIONS[dist]
+    if not isinstance(raw, Mapping) or set(raw) != set(names):
+        got = sorted(raw) if isinstance(raw, Mapping) else raw
+        raise SpecError(f"{where}.kwargs: {got!r}, {dist} takes {', '.join(names)}")
+    return {name: _read_kwarg(f"{where}.kwargs.{name}", name, raw[name]) for name in names}
+
+
+def _read_kwarg(where: str, name: str, value: object) -> float | str | Prior:
+    """Read one parameter: a number, a data vector, or a prior."""
+    if isinstance(value, Mapping):
+        if name not in HYPER_SUFFIX:
+            raise SpecError(f"{where}: only mu and sigma can have a prior of their own")
+        return prior_from_dict(where, value)
+    if isinstance(value, str):
+        if value not in DATA_KWARGS:
+            raise SpecError(f"{where}: {value!r}, allowed: a number or {', '.join(DATA_KWARGS)}")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecError(f"{where}: {value!r}, allowed: a number or a prior")
+    if value != value or abs(value) == float("inf"):
+        raise SpecError(f"{where}: {value}, allowed: a finite number")
+    if name != "mu" and value <= 0:
+        raise SpecError(f"{where}: {value}, allowed: a positive number")
+    return float(value)

@@ -1,0 +1,23 @@
+"""Exponential growth of density: the paper's law (Xiao et al. 2025, eq. 5)."""
+
+from bayesdense.laws import Array
+from bayesdense.trends.base import Theta, Trend
+
+
+def _eta(t: Array, theta: Theta) -> Array:
+    """eta(t) = eta0 + g t."""  # noqa: D403 (a formula)
+    return theta["trend_intercept"] + theta["growth_rate"] * t
+
+
+def _growth_rate(t: Array, theta: Theta) -> Array:
+    """The same at every time: g."""
+    return theta["growth_rate"] + 0.0 * t
+
+
+EXPONENTIAL = Trend(
+    kind="exponential",
+    parameters=("trend_intercept", "growth_rate"),
+    eta=_eta,
+    growth_rate=_growth_rate,
+    summary="log density is linear in time: density grows by the same factor every year",
+)
