@@ -1,0 +1,84 @@
+"""Bayesian inference of the Densing Law: how fast the capability density of language models grows.
+
+    import bayesdense as bd
+
+    fit = bd.fit(bd.load_spec("joint"), bd.load_dataset("densing"), seed=1)
+    bd.doubling_time(fit)
+
+Names are imported when first used (PEP 562), so that `import bayesdense` costs nothing.
+"""
+
+import importlib
+import logging
+from typing import TYPE_CHECKING
+
+from bayesdense._version import __version__
+
+if TYPE_CHECKING:
+    from bayesdense.build import build_model as build_model
+    from bayesdense.catalog import dataset_names as dataset_names
+    from bayesdense.catalog import model_names as model_names
+    from bayesdense.checks import Checks as Checks
+    from bayesdense.checks import check as check
+    from bayesdense.dataset import Dataset as Dataset
+    from bayesdense.dataset import load_dataset as load_dataset
+    from bayesdense.derive import density as density
+    from bayesdense.derive import doubling_time as doubling_time
+    from bayesdense.derive import effective_params as effective_params
+    from bayesdense.derive import growth_rate as growth_rate
+    from bayesdense.errors import BayesdenseError as BayesdenseError
+    from bayesdense.inference import fit as fit
+    from bayesdense.point import point_estimate as point_estimate
+    from bayesdense.predict import predict as predict
+    from bayesdense.results import Fit as Fit
+    from bayesdense.results import load_fit as load_fit
+    from bayesdense.simulate import simulate_dataset as simulate_dataset
+    from bayesdense.spec import ModelSpec as ModelSpec
+    from bayesdense.spec import load_spec as load_spec
+    from bayesdense.summary import summarize as summarize
+
+#: Where each public name lives; a test holds it equal to the imports above.
+_HOMES = {
+    "BayesdenseError": "errors",
+    "Checks": "checks",
+    "Dataset": "dataset",
+    "Fit": "results",
+    "ModelSpec": "spec",
+    "build_model": "build",
+    "check": "checks",
+    "dataset_names": "catalog",
+    "density": "derive",
+    "doubling_time": "derive",
+    "effective_params": "derive",
+    "fit": "inference",
+    "growth_rate": "derive",
+    "load_dataset": "dataset",
+    "load_fit": "results",
+    "load_spec": "spec",
+    "model_names": "catalog",
+    "point_estimate": "point",
+    "predict": "predict",
+    "simulate_dataset": "simulate",
+    "summarize": "summary",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+
+# A library stays silent until its user asks (bayesdense.logs does it for the command line).
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used, and keep it."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those that are not imported yet."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,104 @@
+"""The architecture as a test: each module imports only from below, and readers need no PyMC."""
+
+import ast
+import graphlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bayesdense
+
+PACKAGE = Path(bayesdense.__file__).parent
+MODELLING, READING = "modelling", "reading"
+
+#: docs/explanation/architecture.md: (level, branch) of a module, or of all modules in a folder.
+LEVELS: dict[str, tuple[int, str]] = {
+    **dict.fromkeys(("_version", "errors", "names"), (0, "")),
+    **dict.fromkeys(("files", "jobs", "laws", "logs", "trends", "wording"), (1, "")),
+    **dict.fromkeys(("card", "catalog", "cells", "dataset", "reading", "tables"), (2, "")),
+    **dict.fromkeys(("kernel", "priors", "spec", "validation"), (2, "")),
+    **dict.fromkeys(("manifest", "observations", "point", "results", "simulate"), (3, "")),
+    "components": (4, MODELLING),
+    "build": (5, MODELLING),
+    "engine": (6, MODELLING),
+    **dict.fromkeys(("evidence", "inference"), (7, MODELLING)),
+    **dict.fromkeys(("derive", "predict"), (4, READING)),
+    **dict.fromkeys(("checks", "summary"), (5, READING)),
+    "plots": (6, READING),
+    "report": (7, READING),
+    "studies": (8, ""),
+    **dict.fromkeys(("", "__main__", "cli"), (9, "")),
+}
+READERS = ("derive", "predict", "checks", "summary", "plots", "report")
+
+
+def room(module: str) -> str:
+    """`bayesdense.cli.app` lives in the room `cli`, the package itself in the room with no name."""
+    return module.removeprefix("bayesdense").lstrip(".").split(".")[0]
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module of this package that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            # `from bayesdense import logs` imports the module bayesdense.logs
+            whole = node.module == "bayesdense"
+            names = [f"bayesdense.{a.name}" for a in node.names] if whole else [str(node.module)]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == "bayesdense")
+
+
+def offences(module: str, path: Path) -> Iterator[str]:
+    level, branch = LEVELS[room(module)]
+    for target in imported(path):
+        below, other = LEVELS[room(target)]
+        if below > level:
+            yield f"{module} (level {level}) imports {target} (level {below})"
+        elif {branch, other} == {MODELLING, READING}:
+            yield f"{module} ({branch} branch) imports {target} ({other} branch)"
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: str(value)[-40:])
+def test_imports_point_downwards(module: str, path: Path) -> None:
+    assert room(module) in LEVELS, f"{module} has no level: docs/explanation/architecture.md"
+    assert list(offences(module, path)) == []
+
+
+def test_there_is_no_circle() -> None:
+    graph = {module: set(imported(path)) - {module} for module, path in modules()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after a statement."""
+    code = f"{statement}\nimport sys; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True
+    )
+    return set(run.stdout.splitlines()[-1].split())
+
+
+READERS_HERE = [name for name in READERS if importlib.util.find_spec(f"bayesdense.{name}")]
+
+
+@pytest.mark.parametrize("reader", READERS_HERE)
+def test_readers_need_no_pymc(reader: str) -> None:
+    assert not loaded_after(f"import bayesdense.{reader}") & {"pymc", "pytensor", "nutpie"}
+
+
+def test_the_package_itself_loads_nothing_heavy() -> None:
+    assert not loaded_after("import bayesdense") & {"numpy", "pandas", "xarray", "pymc", "typer"}
