@@ -1,0 +1,62 @@
+"""Words of error messages: hostile text made safe to print, nearest names, lists."""
+
+import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+from typing import Final
+
+MAX_SHOWN: Final = 60
+_PLAIN_NUMBER: Final = re.compile(r"[+-]?[0-9][0-9.eE+-]*", re.ASCII)
+_SEPARATORS: Final = re.compile(r"[\s_\-./]+")
+
+
+def show(text: str, limit: int = MAX_SHOWN) -> str:
+    """Text of a file as a message may print it: escaped, quoted unless a number, cut to `limit`."""
+    if not text:
+        return "empty"
+    if len(text) <= limit and _PLAIN_NUMBER.fullmatch(text):
+        return text
+    return repr(text) if len(text) <= limit else f"{text[:limit]!r}..."
+
+
+def printable(text: str) -> str:
+    """Text without quotes, with everything escaped that a terminal could act on."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def normalised(name: str) -> str:
+    """Name without case and separators, as people confuse them."""
+    return _SEPARATORS.sub("", name[: 2 * MAX_SHOWN]).casefold()
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known name most like `name`, or None where none is at least `cutoff` alike.
+
+    Parameters
+    ----------
+    name
+        What was given.
+    known
+        What is allowed.
+    cutoff
+        Smallest similarity ratio (0 to 1, `difflib`) of the names without case and separators.
+    """
+    matcher = SequenceMatcher(autojunk=False)
+    matcher.set_seq2(normalised(name))
+    best: tuple[float, str] | None = None
+    for candidate in known:
+        matcher.set_seq1(normalised(candidate))
+        floor = cutoff if best is None else best[0]
+        if matcher.real_quick_ratio() < floor or matcher.quick_ratio() < floor:
+            continue
+        ratio = matcher.ratio()
+        if ratio >= floor and (best is None or ratio > best[0]):
+            best = (ratio, candidate)
+    return None if best is None else best[1]
+
+
+def listing(names: Iterable[str], limit: int = 5) -> str:
+    """Names separated by commas, at most `limit` of them, with the number left out."""
+    every = [printable(name)[:MAX_SHOWN] for name in names]
+    more = len(every) - limit
+    return ", ".join(every[:limit]) + (f" and {more} more" if more > 0 else "")
