@@ -1,0 +1,357 @@
+"""Quantities derived from a fit, draw by draw: growth, doubling time, trend, sizes, densities.
+
+Every function transforms draws and leaves summarising to the end; arrays carry `attrs["units"]`.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from bayesdense.errors import BayesdenseError
+from bayesdense.estimates import DoublingTime, Estimate, Probability, tails
+from bayesdense.names import (
+    CHAIN,
+    CI_PROB,
+    DAYS_PER_YEAR,
+    DRAW,
+    FAMILY,
+    INNER_CI_PROB,
+    LLM,
+    PAPER_SLOPE_PER_DAY,
+)
+from bayesdense.results import Fit
+from bayesdense.trends import TRENDS, Trend
+
+_SAMPLE_DIMS = (CHAIN, DRAW)
+
+
+def growth_rate(fit: Fit, at: str | None = None) -> Estimate:
+    """Growth rate g of the trend of log density (1/year).
+
+    Parameters
+    ----------
+    at
+        ISO date at which it is read; by default the last release of the dataset.
+    """
+    date = _date(at) if at else last_release(fit)
+    draws = _growth(_trend_of(fit), fit.posterior, years_since_origin(fit, [date])[0])
+    return Estimate("growth rate", _with_units(draws, "1/year"), date)
+
+
+def average_growth(fit: Fit) -> Estimate:
+    """Growth rate averaged over the dataset's window: (eta(last) - eta(first)) / years."""
+    first, last = window(fit)
+    if first == last:
+        return growth_rate(fit)
+    line = trend(fit, [first, last])
+    years = years_since_origin(fit, [first, last])
+    draws = (line.isel(date=1, drop=True) - line.isel(date=0, drop=True)) / (years[1] - years[0])
+    return Estimate("average growth rate", _with_units(draws, "1/year"))
+
+
+def growth_factor(fit: Fit, at: str | None = None) -> Estimate:
+    """Factor exp(g) by which density grows in a year."""
+    return _of_growth(fit, at, "growth factor per year", np.exp, "1")
+
+
+def orders_of_magnitude(fit: Fit, at: str | None = None) -> Estimate:
+    """Orders of magnitude g / ln 10 by which density grows in a year."""
+    return _of_growth(fit, at, "orders of magnitude per year", lambda g: g / np.log(10.0), "1/year")
+
+
+def doubling_time(fit: Fit, at: str | None = None) -> DoublingTime:
+    """Time ln 2 / g in which density doubles, safe where growth may be zero or negative.
+
+    Parameters
+    ----------
+    at
+        ISO date at which it is read; by default the last release of the dataset.
+
+    Examples
+    --------
+    ``doubling_time(fit).interval(0.95)`` gives days, ``repr`` a sentence in months.
+    """
+    return DoublingTime(growth_rate(fit, at))
+
+
+def halving_time(fit: Fit, at: str | None = None) -> DoublingTime:
+    """Time in which density halves: the doubling time of its inverse."""
+    growth = growth_rate(fit, at)
+    decline = Estimate("rate of decline", _with_units(-growth.draws, "1/year"), growth.at)
+    return DoublingTime(decline, name="halving time")
+
+
+def p_faster_than_paper(fit: Fit, at: str | None = None) -> Probability:
+    """Posterior probability of faster growth than in Xiao et al. 2025 (.006529 per day)."""
+    return growth_rate(fit, at).probability_above(PAPER_SLOPE_PER_DAY * DAYS_PER_YEAR)
+
+
+def prior_p_growing(fit: Fit, at: str | None = None) -> float | None:
+    """Probability before the data that density grows; None where it cannot be known.
+
+    Exact where growth is a parameter with a normal prior, else the share of the prior draws.
+    """
+    parameters = _trend_of(fit)
+    priors = fit.spec.component("trend").used_priors
+    prior = priors.get("growth_rate")
+    if prior is not None and prior.dist == "Normal" and not prior.is_hierarchical:
+        mu, sigma = (float(str(prior.kwargs[name])) for name in ("mu", "sigma"))
+        return 0.5 * math.erfc(-mu / (sigma * math.sqrt(2.0)))
+    draws = fit.group("prior")
+    if not set(parameters.parameters) <= set(draws.data_vars):
+        return None
+    years = years_since_origin(fit, [at or last_release(fit)])[0]
+    return float((_growth(parameters, draws, years) > 0.0).mean())
+
+
+def trend(fit: Fit, dates: Sequence[str]) -> xr.DataArray:
+    """Trend eta(t) of log density at dates.
+
+    Parameters
+    ----------
+    dates
+        ISO dates.
+
+    Returns
+    -------
+    xarray.DataArray
+        Natural log of density, dims (chain, draw, date), with the coordinates `date` (ISO) and
+        `years` (years of 365.25 days since the fit's time origin).
+    """
+    years = xr.DataArray(
+        years_since_origin(fit, dates), dims="date", coords={"date": [_date(d) for d in dates]}
+    )
+    hypothesis = _trend_of(fit)
+    line = hypothesis.eta(years, {name: _posterior(fit, name) for name in hypothesis.parameters})
+    named = line.transpose(*_SAMPLE_DIMS, "date").assign_coords(years=years).rename("trend")
+    return _with_units(named, "log density")
+
+
+def industry_frontier(fit: Fit, dates: Sequence[str]) -> xr.DataArray:
+    """Trend plus the largest family effect among the families that had released by each date.
+
+    Parameters
+    ----------
+    dates
+        ISO dates; before the first release it is nan.
+
+    Returns
+    -------
+    xarray.DataArray
+        Natural log of density, dims (chain, draw, date).
+    """
+    constant = fit.group("constant_data")
+    family = constant["family_idx"].values
+    effects = _posterior(fit, "family_effect")
+    released = years_since_origin(fit, [str(date) for date in release_dates(fit).values])
+    debut = np.array([released[family == k].min() for k in range(effects.sizes[FAMILY])])
+    line = trend(fit, dates)
+    present = xr.DataArray(debut, dims=FAMILY) <= line["years"]
+    return _with_units(line + effects.where(present).max(FAMILY), "log density")
+
+
+def bands(draws: xr.DataArray, probs: Sequence[float] = (INNER_CI_PROB, CI_PROB)) -> xr.Dataset:
+    """Median and equal-tailed intervals of draws, for the other dims of an array.
+
+    Returns
+    -------
+    xarray.Dataset
+        `median` without the sample dims; `lower` and `upper` with the dim `prob` besides.
+        `attrs["ci_kind"]` is "eti".
+    """
+    ends = [quantiles(draws, tails(prob)) for prob in probs]
+    both = xr.concat(ends, dim="prob").assign_coords(prob=list(probs))
+    result = xr.Dataset(
+        {
+            "median": quantiles(draws, [0.5]).isel(level=0, drop=True),
+            "lower": both.isel(level=0, drop=True),
+            "upper": both.isel(level=1, drop=True),
+        }
+    )
+    return result.assign_attrs(ci_kind="eti", units=draws.attrs.get("units", ""))
+
+
+def quantiles(draws: xr.DataArray, levels: Sequence[float]) -> xr.DataArray:
+    """Quantiles over the sample dims, in a new first dim `level`."""
+    result: xr.DataArray = draws.quantile(levels, _SAMPLE_DIMS, keep_attrs=True, skipna=False)
+    return result.rename(quantile="level").drop_vars("level")
+
+
+def log_effective_params(fit: Fit) -> xr.DataArray:
+    """Natural log of the effective size of each LLM, dims (chain, draw, llm).
+
+    Raises
+    ------
+    BayesdenseError
+        The fit is of densities only, and so knows no sizes.
+    """
+    draws = _posterior(fit, "log_effective_params", "a fit of densities only has no sizes")
+    return _with_units(draws, "log parameters")
+
+
+def effective_params(fit: Fit) -> xr.DataArray:
+    """Effective size of each LLM (parameters), dims (chain, draw, llm).
+
+    The size of the reference LLM which, trained on D0 tokens, scores as this LLM does. To be
+    summarised by quantiles: its mean can be infinite.
+    """
+    return _exp(log_effective_params(fit), "effective_params", "parameters")
+
+
+def log_density(fit: Fit) -> xr.DataArray:
+    """Natural log of the density of each LLM, dims (chain, draw, llm)."""
+    return _with_units(_posterior(fit, "log_density"), "log density")
+
+
+def density(fit: Fit) -> xr.DataArray:
+    """Density of each LLM (effective size over parameters), dims (chain, draw, llm).
+
+    To be summarised by quantiles: its mean can be infinite.
+    """
+    return _exp(log_density(fit), "density", "1")
+
+
+def llm_estimates(fit: Fit) -> xr.Dataset:
+    """Everything a fit says of each LLM, dims (llm).
+
+    Returns
+    -------
+    xarray.Dataset
+        Coordinates `llm`, `release_date` (ISO). Variables `n_params`; `effective_params` and
+        `density` (posterior medians), each with `_lower` and `_upper` (95 % equal-tailed);
+        `lower_bound_only`, `upper_bound_only`; `data_lower_bound` (parameters);
+        `extrapolation` (median effective size over the largest reference run). What a fit does
+        not know is nan.
+    """
+    density_columns = _columns("density", log_density(fit))
+    names = density_columns["density"][LLM]
+    unknown = xr.full_like(density_columns["density"], np.nan)
+    if "log_effective_params" in fit.posterior:
+        size_columns = _columns("effective_params", log_effective_params(fit))
+    else:
+        size_columns = dict.fromkeys(_names("effective_params"), unknown)
+    table = xr.Dataset({**size_columns, **density_columns, **_bounds(fit, unknown)})
+    constant = fit.group("constant_data")
+    return table.assign(
+        n_params=constant.get("n_params", unknown),
+        extrapolation=table["effective_params"] / _scalar(fit, "reference_max_params"),
+    ).assign_coords(release_date=(LLM, release_dates(fit).sel({LLM: names}).values))
+
+
+def release_dates(fit: Fit) -> xr.DataArray:
+    """ISO release date of each LLM, dims (llm)."""
+    for group in ("posterior", "constant_data"):
+        found = fit.group(group)
+        if "release_date" in found.coords:
+            return found["release_date"]
+    raise BayesdenseError("this fit has no release dates; was its tree replaced?")
+
+
+def tokens_beyond(fit: Fit) -> float:
+    """How many times D0 is the longest training among the reference runs; nan without any."""
+    return fit.spec.options.reference_tokens / _scalar(fit, "reference_max_tokens")
+
+
+def window(fit: Fit) -> tuple[str, str]:
+    """ISO dates of the first and last release in the dataset."""
+    first, last = fit.dataset_info["window"]
+    return str(first), str(last)
+
+
+def last_release(fit: Fit) -> str:
+    """ISO date of the last release in the dataset, at which growth is read unless said."""
+    return window(fit)[1]
+
+
+def years_since_origin(fit: Fit, dates: Sequence[str]) -> np.ndarray:
+    """Years of 365.25 days from the fit's time origin to ISO dates."""
+    origin = dt.date.fromisoformat(fit.time_origin)
+    days = [(dt.date.fromisoformat(_date(date)) - origin).days for date in dates]
+    return np.asarray(days, dtype=float) / DAYS_PER_YEAR
+
+
+def _trend_of(fit: Fit) -> Trend:
+    """Return the trend hypothesis of a fit's model."""
+    return TRENDS[fit.spec.trend]
+
+
+def _growth(hypothesis: Trend, draws: xr.Dataset, years: float) -> xr.DataArray:
+    """Growth rate at a time, by draw."""
+    theta = {name: _variable(draws, name) for name in hypothesis.parameters}
+    result: xr.DataArray = hypothesis.growth_rate(years, theta)
+    return result
+
+
+def _of_growth(
+    fit: Fit,
+    at: str | None,
+    name: str,
+    transform: Callable[[xr.DataArray], xr.DataArray],
+    units: str,
+) -> Estimate:
+    """Transform the growth rate draw by draw."""
+    growth = growth_rate(fit, at)
+    return Estimate(name, _with_units(transform(growth.draws), units), growth.at)
+
+
+def _names(stem: str) -> tuple[str, str, str]:
+    """Names of a quantity's three columns in `llm_estimates`."""
+    return stem, f"{stem}_lower", f"{stem}_upper"
+
+
+def _columns(stem: str, log_draws: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Median and interval of exp(draws); quantiles commute with exp, and logs do not overflow."""
+    with np.errstate(over="ignore"):
+        found = xr.ufuncs.exp(quantiles(log_draws, [0.5, *tails(CI_PROB)]))
+    return {name: found.isel(level=k, drop=True) for k, name in enumerate(_names(stem))}
+
+
+def _bounds(fit: Fit, unknown: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Which LLMs' scores bound their size on one side only; no LLM where densities were given."""
+    group = fit.group("llm_bounds")
+    default = {
+        "lower_bound_only": xr.zeros_like(unknown, dtype=bool),
+        "upper_bound_only": xr.zeros_like(unknown, dtype=bool),
+        "data_lower_bound": unknown,
+    }
+    return {name: group.get(name, value) for name, value in default.items()}
+
+
+def _scalar(fit: Fit, name: str) -> float:
+    """Return a scalar of the constant data; nan where there is none."""
+    constant = fit.group("constant_data")
+    return float(constant[name]) if name in constant else math.nan
+
+
+def _posterior(fit: Fit, name: str, reason: str = "was its tree replaced?") -> xr.DataArray:
+    """Return a variable of the posterior, or raise naming it."""
+    return _variable(fit.posterior, name, reason)
+
+
+def _variable(draws: xr.Dataset, name: str, reason: str = "was its tree replaced?") -> xr.DataArray:
+    """Return a variable of a group of draws, or raise naming it."""
+    if name not in draws:
+        raise BayesdenseError(f"this fit has no draws of {name!r}: {reason}")
+    return draws[name]
+
+
+def _exp(log_draws: xr.DataArray, name: str, units: str) -> xr.DataArray:
+    """Exponentiate draws; beyond the largest float they are infinite, without a warning."""
+    with np.errstate(over="ignore"):
+        return _with_units(xr.ufuncs.exp(log_draws).rename(name), units)
+
+
+def _with_units(draws: xr.DataArray, units: str) -> xr.DataArray:
+    """Return the draws with their unit (and no attributes of what they were made from)."""
+    return draws.drop_attrs(deep=False).assign_attrs(units=units)
+
+
+def _date(text: str) -> str:
+    """Return an ISO date, or raise saying how it is written."""
+    try:
+        return dt.date.fromisoformat(text).isoformat()
+    except ValueError as err:
+        raise BayesdenseError(f"{text!r} is not a date; write it as 2025-08-05") from err

@@ -1,0 +1,63 @@
+"""Files that are whole or absent: written beside their place, flushed, then renamed into it."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Flush a finished temporary file to disk and rename it to its place, replacing what is there.
+
+    `os.replace` is atomic on every platform as long as both lie in one folder.
+    """
+    with temporary.open("rb+") as file:  # Windows flushes only through a handle that may write
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Give a free temporary name in the folder of `path`; whatever is left under it is removed.
+
+    Unlike `tempfile`, it does not create the file, so that the result has the user's usual
+    permissions rather than owner-only ones.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that readers see its old content or all of the new one, never a part.
+
+    Parameters
+    ----------
+    path
+        Where the file shall lie; its folder exists.
+    content
+        All of its bytes.
+
+    Raises
+    ------
+    OSError
+        The disk is full, the folder is not writable, ...; the old file is then untouched.
+    """
+    with temporary_beside(path) as temporary:
+        temporary.write_bytes(content)
+        commit(temporary, path)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write text as UTF-8 with the line ends it has, as `write_bytes_atomic` does."""
+    write_bytes_atomic(path, text.encode("utf-8"))

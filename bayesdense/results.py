@@ -1,0 +1,289 @@
+"""A fit: the posterior with everything that belongs to it, in memory and as a folder.
+
+The folder holds `fit.nc` (the DataTree), `summary.json`, perhaps `report.html`, and
+`manifest.json`, which is written last: a folder without it, or that differs from it, is no fit.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import xarray as xr
+
+from bayesdense.errors import BayesdenseError, FitFolderError
+from bayesdense.files import commit, temporary_beside, write_bytes_atomic
+from bayesdense.manifest import (
+    MANIFEST_NAME,
+    FileRecord,
+    read_manifest,
+    record_of,
+    verify_folder,
+    write_manifest,
+)
+from bayesdense.names import CHAIN, DRAW, SCHEMA_VERSION
+from bayesdense.spec import ModelSpec
+
+TREE_NAME: Final = "fit.nc"
+SUMMARY_NAME: Final = "summary.json"
+REPORT_NAME: Final = "report.html"
+_OWN_FILES: Final = (TREE_NAME, SUMMARY_NAME, REPORT_NAME, MANIFEST_NAME)
+# h5netcdf is named, not left to xarray: it alone is declared, and it reads every platform's files.
+_ENGINE: Final = "h5netcdf"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """The posterior of one model on one dataset.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        Groups `posterior`, `sample_stats`, `log_likelihood`, ... as ArviZ knows them: every
+        ArviZ function works on it. What was fitted, with what, from which seed stands in the
+        attributes of its root.
+    spec : ModelSpec
+        The model, with every option and prior written out.
+    """
+
+    tree: xr.DataTree
+    spec: ModelSpec
+
+    def __repr__(self) -> str:
+        """Name the model, the dataset and the number of draws."""
+        sizes = self.posterior.sizes
+        return (
+            f"Fit(model {self.spec.name!r}, dataset {self.dataset_info.get('name')!r}, "
+            f"{sizes[CHAIN]} chains x {sizes[DRAW]} draws, seed {self.seed})"
+        )
+
+    @property
+    def posterior(self) -> xr.Dataset:
+        """The posterior draws as a Dataset (a tree's node lacks some of a Dataset's methods)."""
+        return self.group("posterior")
+
+    def group(self, name: str) -> xr.Dataset:
+        """Return one group of the tree as a Dataset; without the group, an empty Dataset."""
+        return self.tree[name].to_dataset() if name in self.tree.children else xr.Dataset()
+
+    @property
+    def dataset_info(self) -> dict[str, Any]:
+        """Name, digest, counts and window of the dataset that was fitted."""
+        return dict(_json_attribute(self.tree, "dataset"))
+
+    @property
+    def dataset_warnings(self) -> tuple[str, ...]:
+        """Warnings that the validation of the dataset gave."""
+        return tuple(_json_attribute(self.tree, "dataset_warnings"))
+
+    @property
+    def seed(self) -> int:
+        """Seed from which all random numbers of the fit follow."""
+        return int(_attribute(self.tree, "seed"))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of bayesdense, Python and the libraries that made the fit."""
+        return dict(_json_attribute(self.tree, "versions"))
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Wall seconds of the fit's stages."""
+        return dict(_json_attribute(self.tree, "timings_s"))
+
+    @property
+    def time_origin(self) -> str:
+        """ISO date from which the trend's years count."""
+        return str(_attribute(self.tree, "time_origin"))
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        force: bool = False,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Path:
+        """Write the fit as a folder and return its path.
+
+        Parameters
+        ----------
+        folder
+            Made if need be, with its parents. Files in it that are not the fit's stay.
+        force
+            Replace the fit that is there. Everything new is written and flushed before the old
+            manifest goes, so that a full disk costs the new fit only.
+        files
+            Further files of the fit by name, such as ``{"report.html": ...}``. A
+            ``"summary.json"`` given here saves computing it.
+
+        Raises
+        ------
+        FitFolderError
+            There is a fit and `force` is false, or the folder cannot be written.
+        """
+        ensure_writable(folder, force=force)
+        content = dict(files or {})
+        if SUMMARY_NAME not in content:
+            content[SUMMARY_NAME] = _summary_of(self)
+        path = Path(folder)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _write_folder(path, self.tree, content)
+        except (OSError, ValueError) as err:
+            raise FitFolderError(f"{path}: the fit could not be written: {err}") from err
+        return path
+
+
+def ensure_writable(folder: str | Path, *, force: bool = False) -> None:
+    """Refuse a folder in which a fit would be in the way; to be called before any work.
+
+    Raises
+    ------
+    FitFolderError
+        The folder or one above it is a file, or it holds (parts of) a fit and not `force`.
+    """
+    path = Path(folder)
+    blocked = next((p for p in (path, *path.parents) if p.exists()), None)
+    if blocked is not None and not blocked.is_dir():
+        raise FitFolderError(f"{path}: {blocked} is a file; give another folder with --out")
+    if blocked is not None and not os.access(blocked, os.W_OK):
+        raise FitFolderError(f"{path}: {blocked} is read-only; give another folder with --out")
+    present = [name for name in _OWN_FILES if (path / name).exists()]
+    if present and not force:
+        raise FitFolderError(
+            f"{path}: already holds a fit ({', '.join(present)}); replace it with --force "
+            "(force=True in Python) or write to another folder with --out"
+        )
+
+
+def load_fit(folder: str | Path) -> Fit:
+    """Read a fit that `Fit.save` or ``bayesdense fit`` has written.
+
+    Parameters
+    ----------
+    folder
+        The folder of the fit.
+
+    Returns
+    -------
+    Fit
+        With all groups in memory; the file is closed.
+
+    Raises
+    ------
+    FitFolderError
+        No manifest, a file that is missing or differs from it, a netCDF file that cannot be
+        read, another schema. The message names the file and says what to do.
+    """
+    path = Path(folder)
+    if TREE_NAME not in verify_folder(path):
+        raise FitFolderError(f"{path / MANIFEST_NAME}: does not list {TREE_NAME}; not a fit")
+    tree = _read_tree(path / TREE_NAME)
+    return Fit(tree, _spec_of(tree, path / TREE_NAME))
+
+
+def add_file(folder: str | Path, name: str, content: bytes) -> None:
+    """Add a file to a saved fit, or replace one, such as a report made later.
+
+    At every moment the fit can be loaded: the file leaves the manifest before it changes.
+    """
+    path = Path(folder)
+    records = verify_folder(path)
+    kept = {known: record for known, record in records.items() if known != name}
+    write_manifest(path, kept)
+    write_bytes_atomic(path / name, content)
+    write_manifest(path, kept | {name: record_of(path / name)})
+
+
+def _write_folder(folder: Path, tree: xr.DataTree, content: Mapping[str, bytes]) -> None:
+    """Write all files under temporary names, then put them in place, the manifest last."""
+    with ExitStack() as stack:
+        staged = {
+            name: stack.enter_context(temporary_beside(folder / name))
+            for name in (TREE_NAME, *content)
+        }
+        tree.to_netcdf(staged[TREE_NAME], engine=_ENGINE)
+        for name, raw in content.items():
+            staged[name].write_bytes(raw)
+        records = {name: record_of(temporary) for name, temporary in staged.items()}
+        _retire(folder, keep=staged)
+        for name, temporary in staged.items():
+            commit(temporary, folder / name)
+    write_manifest(folder, records)
+
+
+def _retire(folder: Path, *, keep: Mapping[str, Path]) -> None:
+    """Remove the old manifest first, then old files of the fit that no new one replaces."""
+    old: dict[str, FileRecord] = {}
+    with contextlib.suppress(FitFolderError):  # a broken old manifest lists nothing to remove
+        old = read_manifest(folder)
+    (folder / MANIFEST_NAME).unlink(missing_ok=True)
+    for name in _OWN_FILES:
+        if name in old and name not in keep:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _read_tree(path: Path) -> xr.DataTree:
+    """Read a DataTree into memory and close its file."""
+    try:
+        # Times stay as written (ISO strings): units such as "days" must not turn into time types.
+        with xr.open_datatree(
+            path, engine=_ENGINE, decode_times=False, decode_timedelta=False
+        ) as tree:
+            return tree.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as err:
+        raise FitFolderError(
+            f"{path}: not readable as netCDF ({err}); fit again with --force"
+        ) from err
+
+
+def _spec_of(tree: xr.DataTree, path: Path) -> ModelSpec:
+    """Return the model that a tree was fitted with, after checking schema and digest."""
+    schema = tree.attrs.get("schema")
+    if schema != SCHEMA_VERSION:
+        raise FitFolderError(
+            f"{path}: schema {schema}, this version of bayesdense reads {SCHEMA_VERSION}; "
+            "load the fit with the version that wrote it, or fit again with --force"
+        )
+    try:
+        spec = ModelSpec.from_json(str(_attribute(tree, "spec")))
+    except BayesdenseError as err:
+        raise FitFolderError(f"{path}: its model specification cannot be read: {err}") from err
+    if spec.digest != tree.attrs.get("spec_digest"):
+        raise FitFolderError(
+            f"{path}: its model specification reads differently here (digest {spec.digest[:12]}, "
+            f"written {str(tree.attrs.get('spec_digest'))[:12]}); load the fit with bayesdense "
+            f"{tree.attrs.get('bayesdense_version')}, or fit again with --force"
+        )
+    return spec
+
+
+def _attribute(tree: xr.DataTree, name: str) -> Any:  # noqa: ANN401  (attributes have no type)
+    """Return an attribute of the tree's root, or raise naming it."""
+    try:
+        return tree.attrs[name]
+    except KeyError as err:
+        raise FitFolderError(f"this fit has no attribute {name!r}; was its tree replaced?") from err
+
+
+def _json_attribute(tree: xr.DataTree, name: str) -> Any:  # noqa: ANN401
+    """Return an attribute that is stored as JSON text."""
+    return json.loads(_attribute(tree, name))
+
+
+def _summary_of(fit: Fit) -> bytes:
+    """Return the content of summary.json.
+
+    Summaries belong to the reading branch, above this module; they are looked up when a fit is
+    saved, rather than imported, because a folder from Python shall hold what one from the command
+    line holds.
+    """
+    summary = importlib.import_module("bayesdense.summary")
+    checks = importlib.import_module("bayesdense.checks").check(fit)
+    text: str = summary.to_json(summary.summarize(fit, checks))
+    return text.encode("utf-8")

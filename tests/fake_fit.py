@@ -1,0 +1,293 @@
+"""A fit as the modelling branch writes it, made from random numbers alone: no sampler, no PyMC."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from bayesdense.names import UNITS
+from bayesdense.results import Fit
+from bayesdense.spec import ModelSpec, load_spec, spec_from_dict
+
+BENCHMARKS = ("MMLU", "BBH")
+DATES = (
+    "2023-02-24", "2023-07-18", "2023-09-27", "2023-12-12",
+    "2024-02-21", "2024-06-27", "2025-01-20", "2025-04-28",
+)  # fmt: skip
+SIZES = (6.5e9, 6.6e9, 7.0e9, 2.5e9, 7.8e9, 8.3e9, 3.8e9, 3.1e9)
+FAMILIES = ("Llama", "Llama", "Mistral", "Phi", "Gemma", "Gemma", "Phi", "Qwen")
+WINDOW = (DATES[0], DATES[-1])
+ORIGIN = "2024-03-27"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeChecks:
+    """What `summarize` needs of checks."""
+
+    content: Mapping[str, object]
+
+    def to_dict(self) -> dict[str, object]:
+        return dict(self.content)
+
+
+def fake_checks(status: str = "pass", **changes: object) -> FakeChecks:
+    item = {"name": "r_hat", "status": status, "value": 1.004, "threshold": 1.01, "advice": ""}
+    base = {
+        "status": status,
+        "max_rhat": 1.004,
+        "min_ess_bulk": 1890.0,
+        "min_ess_tail": 1702.0,
+        "divergences": 0,
+        "items": [item],
+    }
+    return FakeChecks({**base, **changes})
+
+
+def fake_fit(
+    *,
+    growth: float = 1.9,
+    growth_sd: float = 0.25,
+    growth_draws: np.ndarray | None = None,
+    chains: int = 4,
+    draws: int = 250,
+    llms: Sequence[str] | None = None,
+    densities_only: bool = False,
+    trend: str = "exponential",
+    residual: str = "symmetric",
+    lower_bounds: int = 2,
+    seed: int = 7,
+) -> Fit:
+    """Build a fit whose growth rate is about `growth`, or exactly `growth_draws` (chain, draw)."""
+    rng = np.random.default_rng(seed)
+    names = [f"llm-{k}" for k in range(len(DATES))] if llms is None else list(llms)
+    n = len(names)
+    posterior = _posterior(rng, names, chains, draws)
+    if growth_draws is None:
+        growth_draws = rng.normal(growth, growth_sd, (chains, draws))
+    posterior["growth_rate"] = (("chain", "draw"), np.asarray(growth_draws, dtype=float))
+    _add_sizes(rng, posterior, n)
+    spec = _spec(densities_only=densities_only, trend=trend, residual=residual)
+    if trend == "flat":
+        posterior = posterior.drop_vars("growth_rate")
+    if densities_only:
+        kept = ["trend_intercept", "growth_rate", "family_sd", "family_effect", "residual_sd"]
+        posterior = posterior[[*kept, "log_density"]].drop_vars("benchmark", errors="ignore")
+    for name in posterior.data_vars:
+        posterior[name].attrs["units"] = UNITS.get(str(name), "1")
+    groups = {
+        "posterior": posterior,
+        "sample_stats": _sample_stats(rng, chains, draws),
+        "log_prior": posterior[["trend_intercept"]].map(np.negative),
+        "prior": _prior(rng, trend),
+        "constant_data": _constant_data(names, densities_only),
+        **_likelihoods(rng, posterior, chains, draws),
+    }
+    if not densities_only:
+        groups |= _predictive(rng, chains, draws, n)
+        groups["llm_bounds"] = _llm_bounds(posterior, names, lower_bounds)
+    tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+    tree.attrs.update(_attributes(spec, n, densities_only, seed))
+    return Fit(tree, spec)
+
+
+def _coords(names: Sequence[str]) -> dict[str, object]:
+    n = len(names)
+    return {
+        "llm": list(names),
+        "family": sorted({FAMILIES[k % len(FAMILIES)] for k in range(n)}),
+        "benchmark": list(BENCHMARKS),
+        "run": [f"run-{k}" for k in range(4)],
+        "release_date": ("llm", [DATES[k % len(DATES)] for k in range(n)]),
+    }
+
+
+def _years(n: int) -> np.ndarray:
+    dates = np.array([DATES[k % len(DATES)] for k in range(n)], dtype="datetime64[D]")
+    return (dates - np.datetime64(ORIGIN)).astype(float) / 365.25
+
+
+def _sizes(n: int) -> np.ndarray:
+    return np.array([SIZES[k % len(SIZES)] for k in range(n)])
+
+
+def _family_idx(n: int) -> np.ndarray:
+    families = sorted({FAMILIES[k % len(FAMILIES)] for k in range(n)})
+    return np.array([families.index(FAMILIES[k % len(FAMILIES)]) for k in range(n)])
+
+
+def _posterior(
+    rng: np.random.Generator, names: Sequence[str], chains: int, draws: int
+) -> xr.Dataset:
+    coords = {**_coords(names), "chain": np.arange(chains), "draw": np.arange(draws)}
+    sizes = {"benchmark": len(BENCHMARKS), "run": 4, "family": len(coords["family"])}
+    centres = {
+        "loss_floor": (0.1, 0.02, "benchmark"), "param_coef": (0.2, 0.02, "benchmark"),
+        "token_coef": (0.15, 0.02, "benchmark"), "param_exponent": (0.34, 0.04, "benchmark"),
+        "token_exponent": (0.30, 0.04, "benchmark"), "param_exponent_mean": (-1.08, 0.1, None),
+        "param_exponent_sd": (0.2, 0.02, None), "token_exponent_mean": (-1.2, 0.1, None),
+        "token_exponent_sd": (0.2, 0.02, None), "loss_noise_sd": (0.01, 1e-3, "benchmark"),
+        "run_effect_sd": (0.01, 1e-3, "benchmark"), "size_effect_sd": (0.01, 1e-3, "benchmark"),
+        "run_effect": (0.0, 0.01, "run"), "score_floor": (0.25, 0.01, "benchmark"),
+        "score_ceiling": (0.94, 0.02, "benchmark"), "score_slope": (20.0, 2.0, "benchmark"),
+        "loss_midpoint": (0.18, 0.02, "benchmark"), "map_noise_sd": (0.15, 0.02, "benchmark"),
+        "discrepancy_sd": (0.3, 0.03, "benchmark"), "protocol_sd": (0.15, 0.02, "benchmark"),
+        "trend_intercept": (-0.5, 0.2, None), "family_sd": (0.7, 0.1, None),
+        "family_effect": (0.0, 0.5, "family"), "residual_sd": (0.8, 0.08, None),
+    }  # fmt: skip
+    data = {}
+    for name, (mean, sd, dim) in centres.items():
+        dims = ("chain", "draw", dim) if dim else ("chain", "draw")
+        shape = (chains, draws, sizes[dim]) if dim else (chains, draws)
+        data[name] = (dims, rng.normal(mean, sd, shape))
+    return xr.Dataset(data, coords=coords)
+
+
+def _add_sizes(rng: np.random.Generator, posterior: xr.Dataset, n: int) -> None:
+    years = xr.DataArray(_years(n), dims="llm")
+    effect = posterior["family_effect"].isel(family=xr.DataArray(_family_idx(n), dims="llm"))
+    chain, draw = posterior.sizes["chain"], posterior.sizes["draw"]
+    noise = xr.DataArray(rng.normal(0.0, 0.3, (chain, draw, n)), dims=("chain", "draw", "llm"))
+    line = posterior["trend_intercept"] + posterior["growth_rate"] * years
+    density = (line + effect + noise).drop_vars("family", errors="ignore")
+    posterior["log_density"] = density.transpose("chain", "draw", "llm")
+    posterior["log_effective_params"] = posterior["log_density"] + np.log(_sizes(n))
+
+
+def _sample_stats(rng: np.random.Generator, chains: int, draws: int) -> xr.Dataset:
+    dims, shape = ("chain", "draw"), (chains, draws)
+    return xr.Dataset(
+        {
+            "diverging": (dims, np.zeros(shape, dtype=bool)),
+            "depth": (dims, np.full(shape, 4)),
+            "n_steps": (dims, np.full(shape, 15)),
+            "energy": (dims, rng.normal(100.0, 5.0, shape)),
+            "step_size": (dims, np.full(shape, 0.4)),
+        },
+        coords={"chain": np.arange(chains), "draw": np.arange(draws)},
+    )
+
+
+def _prior(rng: np.random.Generator, trend: str) -> xr.Dataset:
+    dims, coords = ("chain", "draw"), {"chain": [0], "draw": np.arange(500)}
+    data = {"trend_intercept": (dims, rng.normal(0.0, 1.5, (1, 500)))}
+    if trend != "flat":
+        data["growth_rate"] = (dims, rng.normal(0.0, 2.0, (1, 500)))
+    return xr.Dataset(data, coords=coords)
+
+
+def _likelihoods(
+    rng: np.random.Generator, posterior: xr.Dataset, chains: int, draws: int
+) -> dict[str, xr.Dataset]:
+    # A variable of several dims that is named like one of them silently becomes a coordinate in
+    # xarray, and its group holds no data: so the dims are `llm_obs` and `family_obs`.
+    data = {
+        dim: (
+            ("chain", "draw", f"{dim}_obs"),
+            rng.normal(-1.5, 0.2, (chains, draws, posterior.sizes[dim])),
+        )
+        for dim in ("llm", "family")
+    }
+    coords = {
+        **{name: posterior[name].values for name in ("chain", "draw")},
+        **{f"{dim}_obs": posterior[dim].values for dim in ("llm", "family")},
+    }
+    return {"log_likelihood": xr.Dataset(data, coords=coords)}
+
+
+def _predictive(rng: np.random.Generator, chains: int, draws: int, n: int) -> dict[str, xr.Dataset]:
+    rows = n * len(BENCHMARKS)
+    score = rng.uniform(0.3, 0.8, rows)
+    loss = rng.uniform(0.3, 0.6, 4 * len(BENCHMARKS))
+    observed = xr.Dataset({"score": ("score_obs", score), "loss": ("loss_obs", loss)})
+    replicated = xr.Dataset(
+        {
+            name: (
+                ("chain", "draw", dim),
+                values + rng.normal(0, 0.02, (chains, draws, len(values))),
+            )
+            for name, dim, values in (("score", "score_obs", score), ("loss", "loss_obs", loss))
+        },
+        coords={"chain": np.arange(chains), "draw": np.arange(draws)},
+    )
+    return {
+        "observed_data": observed,
+        "posterior_predictive": replicated,
+        "prior_predictive": replicated.isel(chain=[0]),
+    }
+
+
+def _constant_data(names: Sequence[str], densities_only: bool) -> xr.Dataset:
+    n = len(names)
+    coords = {key: value for key, value in _coords(names).items() if key in ("llm", "release_date")}
+    data: dict[str, object] = {
+        "n_params": ("llm", _sizes(n), {"units": "parameters", "convention": "non_embedding"}),
+        "release_year": ("llm", _years(n)),
+        "family_idx": ("llm", _family_idx(n)),
+    }
+    if not densities_only:
+        data["score_llm_idx"] = ("score_obs", np.repeat(np.arange(n), len(BENCHMARKS)))
+        data["score_benchmark_idx"] = ("score_obs", np.tile(np.arange(len(BENCHMARKS)), n))
+        data["reference_max_params"] = ((), 828_225_024.0)
+        data["reference_max_tokens"] = ((), 49_693_501_440.0)
+    return xr.Dataset(data, coords=coords)
+
+
+def _llm_bounds(posterior: xr.Dataset, names: Sequence[str], lower_bounds: int) -> xr.Dataset:
+    n = len(names)
+    below = np.arange(n) >= n - lower_bounds
+    median = np.exp(posterior["log_effective_params"].median(("chain", "draw")).values)
+    return xr.Dataset(
+        {
+            "lower_bound_only": ("llm", below),
+            "upper_bound_only": ("llm", np.zeros(n, dtype=bool)),
+            "data_lower_bound": ("llm", np.where(below, 0.6 * median, np.nan)),
+        },
+        coords={"llm": list(names)},
+    )
+
+
+def _spec(*, densities_only: bool, trend: str, residual: str) -> ModelSpec:
+    spec = load_spec("joint").with_options(trend=trend, residual=residual)
+    if not densities_only:
+        return spec
+    raw = spec.to_dict()
+    kept = (
+        "schema",
+        "title",
+        "description",
+        "references",
+        "options",
+        "family",
+        "residual",
+        "trend",
+    )
+    return spec_from_dict({**{k: raw[k] for k in kept}, "name": "trend_only"}, where="fake")
+
+
+def _attributes(spec: ModelSpec, n: int, densities_only: bool, seed: int) -> dict[str, object]:
+    dataset = {
+        "name": "fake",
+        "digest": "0" * 64,
+        "n_llms": n,
+        "n_families": len({FAMILIES[k % len(FAMILIES)] for k in range(n)}),
+        "n_runs": None if densities_only else 8,
+        "n_scores": None if densities_only else n * len(BENCHMARKS),
+        "window": [DATES[0], max(DATES[k % len(DATES)] for k in range(n))],
+        "reference_params": None if densities_only else "non_embedding",
+    }
+    return {
+        "schema": 1,
+        "bayesdense_version": "0.1.0",
+        "dataset": json.dumps(dataset),
+        "dataset_warnings": json.dumps(["few LLMs: 8 of 5 families"]),
+        "spec": spec.to_json(),
+        "spec_digest": spec.digest,
+        "time_origin": ORIGIN,
+        "seed": seed,
+        "versions": json.dumps({"bayesdense": "0.1.0", "pymc": "6.4.0"}),
+        "timings_s": json.dumps({"import": 6.1, "build": 1.2, "compile": 14.0, "sample": 31.5}),
+        "sampler": "nutpie",
+        "command_line": "bayesdense fit fake",
+    }
