@@ -10,6 +10,8 @@ from bayesdense import laws
 from bayesdense.point.records import Floats
 
 _TOLERANCE = 1e-12
+#: The search stays inside its bounds: a floor of 1e-30 is one of 0.
+_NO_FLOOR = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +74,32 @@ def fit_score_map(loss: Floats, score: Floats, *, pseudo_point: bool = True) -> 
     """
     x, y = (np.append(loss, 0.0), np.append(score, 1.0)) if pseudo_point else (loss, score)
     width = max(float(np.ptp(loss)), 1e-6)
-    starts = product(np.geomspace(1.0, 30.0, 5) / width, np.quantile(loss, np.linspace(0.1, 0.9, 5)))
+    starts = product(
+        np.geomspace(1.0, 30.0, 5) / width, np.quantile(loss, np.linspace(0.1, 0.9, 5))
+    )
     ends = [_descend(x, y, slope, midpoint, width) for slope, midpoint in starts]
-    floor, height, log_slope, midpoint = min(ends, key=lambda end: _sum_of_squares(end, x, y))
-    shape = (floor, floor + height, float(np.exp(log_slope)), midpoint)
-    rms = float(np.sqrt(np.mean((laws.logistic_score(loss, *shape) - score) ** 2)))
-    return ScoreMap(*(float(v) for v in shape), rms, len(loss), pseudo_point)
+    best = min(ends, key=lambda end: _sum_of_squares(end, x, y))
+    floor, height, log_slope, midpoint = (float(value) for value in best)
+    return ScoreMap(
+        score_floor=floor if floor > _NO_FLOOR else 0.0,
+        score_ceiling=floor + height,
+        score_slope=float(np.exp(log_slope)),
+        loss_midpoint=midpoint,
+        rms=float(np.sqrt(_sum_of_squares(best, loss, score) / len(loss))),
+        n_points=len(loss),
+        pseudo_point=pseudo_point,
+    )
 
 
 def _residuals(theta: Floats, loss: Floats, score: Floats) -> Floats:
     """Misfit at (floor, height, log slope, midpoint)."""
     floor, height, log_slope, midpoint = theta
-    return floor + height * laws.expit(-np.exp(log_slope) * (loss - midpoint)) - score
+    position = laws.expit(-np.exp(log_slope) * (loss - midpoint))
+    return np.asarray(floor + height * position - score)
 
 
 def _jacobian(theta: Floats, loss: Floats, score: Floats) -> Floats:
-    """Derivatives of `_residuals`; `score` drops out."""
+    """Differentiate `_residuals`; `score` drops out."""
     _, height, log_slope, midpoint = theta
     slope = np.exp(log_slope)
     position = laws.expit(-slope * (loss - midpoint))

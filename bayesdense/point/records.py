@@ -101,9 +101,3 @@ def fit_line(days: Floats | Ints, log_density: Floats) -> RecordLine:
     total = float(y @ y)
     r_squared = slope * float(x @ y) / total if total > 0.0 else None
     return RecordLine(count, slope, intercept, r_squared)
-
-
-def record_line(days: Ints, log_density: Floats) -> RecordLine:
-    """Fit the line through the running records of these LLMs."""
-    rows = running_records(days, log_density)
-    return fit_line(days[rows], log_density[rows])

@@ -53,13 +53,15 @@ def split_records(
         releases, as if nothing had come before (what the paper printed). `after_continued`: the
         records of the whole history that fall after the split. `after_with_last_record`: these
         with the last record before the split as first point, so that the line starts where
-        `before` ends.
+        `before` ends. Empty where there are no densities at all.
 
     Raises
     ------
     BayesdenseError
         No release on one of the sides.
     """
+    if days.size == 0:
+        return ()
     split_day = (split - origin).days
     is_after = days >= split_day
     if is_after.all() or not is_after.any():
