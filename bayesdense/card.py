@@ -60,7 +60,7 @@ def check_card(card: Mapping[str, object]) -> Iterator[Problem]:
     for key, text in _texts(card):
         if not all(char.isprintable() or char in "\n\t" for char in text):
             cause = "a control or invisible character: retype it"
-            yield Problem(CARD, show(text), "printable text", cause, column=show(key).strip("'"))
+            yield Problem(CARD, show(text), "printable text", cause, column=printable(key)[:60])
 
 
 def _is_one_of(value: object, types: tuple[type, ...]) -> bool:

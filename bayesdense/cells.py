@@ -111,18 +111,18 @@ def _count(cell: str, small: str) -> float:
     if value <= 0.0:
         raise CellError("zero or negative: a missing value?")
     if value < SMALLEST_COUNT:
-        raise CellError(small)
+        raise CellError(f"in {small}")
     if value > LARGEST_COUNT:
         raise CellError("multiplied by 1e9 twice?")
     return value
 
 
 def _params(cell: str) -> float:
-    return _count(cell, "in billions? multiply by 1e9")
+    return _count(cell, "billions? multiply by 1e9 (in millions: by 1e6)")
 
 
 def _tokens(cell: str) -> float:
-    return _count(cell, "in billions or trillions? multiply by 1e9 or 1e12")
+    return _count(cell, "billions or trillions? multiply by 1e9 or 1e12")
 
 
 def _items(cell: str) -> float:
@@ -188,7 +188,7 @@ def _date(cell: str) -> date:
     return value
 
 
-_COUNT_RANGE: Final = f"a raw count from {SMALLEST_COUNT:g} to {LARGEST_COUNT:g}"
+_COUNT_RANGE: Final = "a raw count (7000000000 or 7e9), from 1e5 to 1e18"
 
 NAME: Final = Kind("text", f"a name of 1 to {MAX_NAME_LENGTH} printable characters", _text)
 SCORE: Final = Kind("number", "0 to 1", _fraction)

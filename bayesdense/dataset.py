@@ -22,7 +22,7 @@ from bayesdense.wording import printable
 _DIGEST_SCHEMA: Final = 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Dataset:
     """A validated dataset: its card and its tables, ready for a model.
 
@@ -59,6 +59,10 @@ class Dataset:
     scores: pd.DataFrame | None = None
     score_reports: pd.DataFrame | None = None
     densities: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        """Name and counts; the tables themselves are long."""
+        return f"Dataset({json.dumps(self.summary(), ensure_ascii=False)})"
 
     @property
     def is_densities(self) -> bool:

@@ -146,6 +146,7 @@ def _coverage_warnings(tables: Mapping[str, Table]) -> Iterator[str]:
     unscored = [name for name in names if name in with_runs and name not in scored]
     unused = [name for name in names if name not in with_runs]
     few = [n for n in names if n in scored and points.count(n) < MAP_PARAMETERS]
+    yield from _unlinked_points(tables["loss_scores"], tables["runs"])
     if unscored:
         yield f"Benchmarks with reference runs but no LLM scores: {listing(unscored, 12)}."
     if unused:
@@ -155,3 +156,10 @@ def _coverage_warnings(tables: Mapping[str, Table]) -> Iterator[str]:
             f"Fewer than {MAP_PARAMETERS} points of loss and score, so the score map rests on its "
             f"priors: {listing(few)}."
         )
+
+
+def _unlinked_points(points: Table, runs: Table) -> Iterator[str]:
+    known = set(runs.text("run"))
+    strangers = {run: None for run in points.text("run") if run and run not in known}
+    if strangers:
+        yield f"{points.spec.file} names runs that {runs.spec.file} has not: {listing(strangers)}."

@@ -10,11 +10,9 @@ from typing import Final
 
 from bayesdense.cells import CellError, Value
 from bayesdense.tables import Column, TableSpec
-from bayesdense.wording import listing, nearest, show
+from bayesdense.wording import is_slip_of, listing, nearest, printable, show
 
 MAX_BYTES: Final = 200_000_000
-#: Above this likeness an unknown column is a misspelt one, below it is somebody's own.
-MISSPELT: Final = 0.84
 #: Other names under which people keep a required column.
 _ALIASES: Final = {
     "llm": ("model", "name"),
@@ -249,28 +247,29 @@ def _check_header(
     header: list[str], row: int, spec: TableSpec, documented: Container[str], report: _Report
 ) -> bool:
     """Report missing, misspelt and doubled columns; false where the row is no header at all."""
-    for name, times in Counter(name for name in header if name).items():
-        if times > 1:
-            cause = "rename or delete one"
-            report.add(f"{times} columns of this name", "one", cause, row, show(name).strip("'"))
+    wanted = _columns_wanted(spec)
     known = {column.name for column in spec.columns}
     strangers = [name for name in header if name and name not in known and name not in documented]
     missing = [name for name in spec.required if name not in header]
     guesses = dict(_guesses(missing, strangers))
-    if missing and not guesses and not known.intersection(header):
-        report.add(_shown_header(header), _columns_wanted(spec), _header_cause(header), row)
+    separator = _other_separator(header)
+    if separator or (missing and not guesses and not known.intersection(header)):
+        cause = f"cells separated by {separator}? save the file comma-separated"
+        report.add(_shown(header), wanted, cause if separator else "is the header missing?", row)
         return False
+    for name, times in Counter(name for name in header if name).items():
+        if times > 1:
+            holds, cause = f"{times} columns of this name", "rename or delete one"
+            report.add(holds, "one", cause, row, printable(name)[:60])
     for name in missing:
         cause = f"misspelt as {show(guesses[name])}? rename it" if name in guesses else ""
-        report.add("missing", _columns_wanted(spec), cause, row, name)
-    absent = known.difference(header, missing)
+        report.add("missing", wanted, cause, row, name)
+    absent = sorted(known.difference(header, missing))
     for name in strangers:
-        guess = nearest(name, absent, cutoff=MISSPELT) if name not in guesses.values() else None
-        if guess is not None:
-            cause = f"did you mean {guess!r}?"
-            report.add(
-                "not a known column", _columns_wanted(spec), cause, row, show(name).strip("'")
-            )
+        meant = next((m for m in absent if is_slip_of(name, m)), None)
+        if meant is not None and name not in guesses.values():
+            cause = f"did you mean {meant!r}?"
+            report.add("not a known column", wanted, cause, row, printable(name)[:60])
     return True
 
 
@@ -289,12 +288,11 @@ def _columns_wanted(spec: TableSpec) -> str:
     return f"{', '.join(spec.required)}{optional}"
 
 
-def _shown_header(header: list[str]) -> str:
+def _shown(header: list[str]) -> str:
     return ", ".join(show(name, 20) for name in header[:4]) + (", ..." if len(header) > 4 else "")
 
 
-def _header_cause(header: list[str]) -> str:
-    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(header) <= 2 and sign in header[0]:
-            return f"cells separated by {name}? save the file comma-separated"
-    return "is the header missing?"
+def _other_separator(header: list[str]) -> str:
+    """Name of the sign that separates cells in place of commas; empty where commas do."""
+    signs = {";": "semicolons", "\t": "tabs", "|": "bars"}
+    return next((signs[s] for s in signs if len(header) == 1 and s in header[0]), "")

@@ -105,8 +105,6 @@ def _is_there(path: Path) -> bool:
 
 def _combination_problems(folder: Path, present: list[TableSpec]) -> Iterator[Problem]:
     """Missing tables, or densities beside the tables that they stand in place of."""
-    needed = [spec for spec in SCORE_TABLES if not spec.optional]
-    together = ", ".join(spec.file for spec in needed)
     if DENSITIES in present:
         others = [spec.file for spec in present if spec is not DENSITIES]
         if others:
@@ -114,19 +112,27 @@ def _combination_problems(folder: Path, present: list[TableSpec]) -> Iterator[Pr
             allowed = "alone, in place of all other tables"
             yield Problem(DENSITIES.file, holds, allowed, "remove one or the other")
         return
-    files = sorted(path.name for path in folder.iterdir())
+    needed = [spec for spec in SCORE_TABLES if not spec.optional]
+    allowed = f"{', '.join(spec.file for spec in needed)} together, or {DENSITIES.file} alone"
+    tables = {spec.file for spec in ALL_TABLES}
+    strangers = sorted({path.name for path in folder.iterdir()} - tables - {CARD})
+    causes = {spec.name: _other_spelling(spec, strangers) for spec in needed}
+    if not present and not any(causes.values()):
+        yield Problem("folder", "no tables", allowed, "is this the dataset's folder?")
+        return
     for spec in needed:
         if spec not in present:
-            guess = nearest(
-                spec.file, [file for file in files if file not in {spec.file, CARD}], cutoff=0.75
-            )
-            cause = f"misspelt as {show(guess)}?" if guess and not _is_table(guess) else ""
-            allowed = f"{together} together, or {DENSITIES.file} alone"
-            yield Problem(spec.file, "missing", allowed, cause)
+            yield Problem(spec.file, "missing", allowed, causes[spec.name])
 
 
-def _is_table(file: str) -> bool:
-    return any(spec.file == file for spec in ALL_TABLES)
+def _other_spelling(spec: TableSpec, files: list[str]) -> str:
+    """Say what a missing table may be called instead; empty where nothing looks like it."""
+    for file in files:
+        stem, _, suffix = file.rpartition(".")
+        if stem.casefold() == spec.name and suffix.casefold() != "csv":
+            return f"is it {show(file)}? save it as CSV UTF-8"
+    guess = nearest(spec.file, files, cutoff=0.75)
+    return f"misspelt as {show(guess)}? rename it" if guess else ""
 
 
 def _table_problems(tables: Tables, today: date) -> Iterator[Problem]:
@@ -140,7 +146,7 @@ def _table_problems(tables: Tables, today: date) -> Iterator[Problem]:
         yield from _no_base_llm(tables["llms"])
     if "runs" in tables:
         yield from _changing_runs(tables["runs"])
-        yield from _too_few_runs(tables["runs"])
+        yield from _too_few_runs(tables["runs"], tables)
     yield from _benchmarks_without_reference(tables)
     yield from _llms_without_score(tables)
 
@@ -240,7 +246,7 @@ def _changing_runs(runs: Table) -> Iterator[Problem]:
                 yield Problem(runs.spec.file, f"{value:.12g}", allowed, cause, row, column)
 
 
-def _too_few_runs(runs: Table) -> Iterator[Problem]:
+def _too_few_runs(runs: Table, tables: Tables) -> Iterator[Problem]:
     if not runs.whole:
         return
     rows: dict[str, list[int]] = defaultdict(list)
@@ -248,7 +254,7 @@ def _too_few_runs(runs: Table) -> Iterator[Problem]:
         if benchmark is not None:
             rows[benchmark].append(row)
     for benchmark, found in rows.items():
-        if len(found) < LAW_PARAMETERS:
+        if len(found) < LAW_PARAMETERS and _is_known_benchmark(tables, benchmark):
             holds = f"{len(found)} {'run' if len(found) == 1 else 'runs'} on {show(benchmark)}"
             allowed = f"at least {LAW_PARAMETERS}, the parameters of the loss law with floor"
             cause = "add runs, or remove the benchmark's"

@@ -55,6 +55,29 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return None if best is None else best[1]
 
 
+def is_slip_of(name: str, meant: str) -> bool:
+    """Whether `name` is `meant` but for case, separators and one typing slip (two in long names).
+
+    A slip is a letter left out, added, exchanged, or swapped with its neighbour. Stricter than
+    `nearest`: `n_reports` is no slip of `report_sd`.
+    """
+    given, right = normalised(name), normalised(meant)
+    return _slips(given, right) <= (1 if len(right) < 10 else 2)
+
+
+def _slips(left: str, right: str) -> int:
+    """Optimal string alignment distance: insertions, deletions, exchanges, swaps of neighbours."""
+    before, row = [0] * (len(right) + 1), list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        last, before, row = before, row, [i]
+        for j, b in enumerate(right, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and (a, b) == (right[j - 2], left[i - 2]):
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
+
+
 def listing(names: Iterable[str], limit: int = 5) -> str:
     """Names separated by commas, at most `limit` of them, with the number left out."""
     every = [printable(name)[:MAX_SHOWN] for name in names]
