@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bayesdense.catalog import resolve_model
+from bayesdense.catalog import model_path
 from bayesdense.errors import SpecError
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.priors import Prior, prior_from_dict
@@ -241,7 +241,7 @@ def load_spec(name_or_path: str | Path) -> ModelSpec:
         Where the file, an entry or a prior is not as it should be; the message says where, what
         it holds and what is allowed.
     """
-    path = resolve_model(name_or_path)
+    path = _resolve(name_or_path)
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -249,6 +249,16 @@ def load_spec(name_or_path: str | Path) -> ModelSpec:
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
     return spec_from_dict(raw, where=path.name)
+
+
+def _resolve(name_or_path: str | Path) -> Path:
+    """File of a model: a path that is there, else a shipped name."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise SpecError(f"{path}: no such file")
+        return path
+    return model_path(str(name_or_path))
 
 
 def spec_from_dict(raw: Mapping[str, Any], *, where: str) -> ModelSpec:

@@ -1,0 +1,64 @@
+"""Where an LLM's log density comes from: trend, family and residual."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
+
+from bayesdense import residuals
+from bayesdense.components.priors import random_variable, variables
+from bayesdense.names import FAMILY
+from bayesdense.observations import LLMData
+from bayesdense.spec import ModelSpec
+from bayesdense.trends import TRENDS
+
+
+class Residual(NamedTuple):
+    """Deviation of an LLM from trend and family; `sd` is a vector over LLMs or a scalar."""
+
+    kind: str
+    sd: TensorVariable
+    shape: TensorVariable | None  # degrees of freedom, or the one-sided sd
+
+    def log_density(self, deviation: TensorVariable) -> TensorVariable:
+        """Log density at a deviation of log density from its location."""
+        return residuals.LOG_DENSITY[self.kind](deviation, self.sd, self.shape, pt)
+
+    def log_tails(
+        self, below: TensorVariable, above: TensorVariable
+    ) -> tuple[TensorVariable, TensorVariable]:
+        """Log probabilities of a deviation below -`below` and above `above`, both positive."""
+        return residuals.log_tails(self.kind, below, above, self.sd, self.shape, pt)
+
+
+def location(spec: ModelSpec, llms: LLMData) -> TensorVariable:
+    """Add trend and family; return the log density expected of each LLM."""
+    trend = TRENDS[spec.trend]
+    theta = variables(spec, "trend", {}, *trend.parameters)
+    expected = trend.eta(llms.years, theta)
+    return expected + _family(spec, llms)
+
+
+def _family(spec: ModelSpec, llms: LLMData) -> TensorVariable:
+    """Effect of each LLM's family."""
+    if spec.component("family").kind == "none":
+        return pt.zeros(len(llms.names))
+    sd = random_variable("family_sd", spec.prior("family", "family_sd"), {})
+    return pm.Normal("family_effect", 0.0, sd, dims=FAMILY)[llms.family_idx]
+
+
+def residual(spec: ModelSpec, llms: LLMData) -> Residual:
+    """Add the residual's parameters."""
+    component = spec.component("residual")
+    found: Mapping[str, TensorVariable] = variables(spec, "residual", {}, *component.used_priors)
+    sd = found["residual_sd"]
+    if spec.options.scale_trend:
+        slope = random_variable(
+            "residual_log_sd_slope", spec.prior("residual", "residual_log_sd_slope"), {}
+        )
+        sd = sd * pt.exp(slope * np.asarray(llms.years))
+    shape = found.get("one_sided_sd", found.get("residual_df"))
+    return Residual(spec.residual, sd, shape)

@@ -1,0 +1,209 @@
+"""Scores of LLMs with every effective size integrated out: `kernel.marginal_sum` inside PyMC."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pytensor.gradient import DisconnectedType
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch.basic import (
+    default_hash_key_from_props,
+    register_funcify_and_cache_key,
+)
+from pytensor.tensor.variable import TensorVariable
+
+from bayesdense import kernel
+from bayesdense.components.density import Residual
+from bayesdense.components.loss_law import LossLaw
+from bayesdense.components.score_map import ScoreMap
+from bayesdense.components.score_noise import ScoreNoise, cell_kinds
+from bayesdense.laws import item_variance
+from bayesdense.names import SCORE_OBS
+from bayesdense.observations import JointObservations
+
+
+class MarginalSum(Op):  # type: ignore[misc]
+    """`kernel.marginal_sum` as an operation: the sum, and its gradient as further outputs."""
+
+    __props__ = ()
+
+    def make_node(self, *inputs: Any) -> Apply:
+        """Three matrices that carry gradients, then observed logits and integer indices."""
+        variables = [pt.as_tensor_variable(value) for value in inputs]
+        matrices, rest = variables[:3], variables[3:]
+        matrices = [value.astype("float64") for value in matrices]
+        outputs = [pt.dscalar(), *(pt.dmatrix() for _ in matrices)]
+        return Apply(self, [*matrices, *rest], outputs)
+
+    def infer_shape(self, fgraph: Any, node: Apply, shapes: Sequence[Any]) -> list[Any]:
+        """A scalar, and gradients shaped like what they are gradients of."""
+        return [(), *shapes[:3]]
+
+    def perform(
+        self, node: Apply, inputs: Sequence[np.ndarray], outputs: Sequence[list[Any]]
+    ) -> None:
+        """Evaluate by the compiled kernel."""
+        for storage, value in zip(outputs, kernel.marginal_sum(*inputs), strict=True):
+            storage[0] = np.asarray(value)
+
+    def pullback(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], cotangents: Sequence[Any]
+    ) -> list[Any]:
+        """Gradient of the sum; the gradient outputs themselves have none."""
+        scale = cotangents[0]
+        return [
+            *(scale * gradient for gradient in outputs[1:]),
+            *(DisconnectedType()() for _ in inputs[3:]),
+        ]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        """Only the sum depends, differentiably, on the three matrices."""
+        return [[index < 3, False, False, False] for index in range(len(node.inputs))]
+
+
+@register_funcify_and_cache_key(MarginalSum)
+def _numba_marginal_sum(op: MarginalSum, node: Apply, **_: Any) -> tuple[Any, str]:
+    """Call the kernel from PyTensor's numba backend."""
+    from pytensor.link.numba.dispatch.basic import numba_njit
+
+    compiled = kernel.marginal_sum
+
+    @numba_njit
+    def marginal(mean, var, log_weight, y, benchmark_idx, noise_idx, first):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        total, d_mean, d_var, d_log_weight = compiled(
+            mean, var, log_weight, y, benchmark_idx, noise_idx, first
+        )
+        return np.asarray(total), d_mean, d_var, d_log_weight
+
+    return marginal, default_hash_key_from_props(op)
+
+
+_marginal_sum = MarginalSum()
+
+
+class GridTerms(NamedTuple):
+    """What the kernel integrates: rows of benchmarks, of kinds of cells, and of LLMs."""
+
+    mean: TensorVariable
+    var: TensorVariable
+    log_weight: TensorVariable
+
+
+def make_grid(data: JointObservations, spacing: float) -> kernel.Grid:
+    """Grid over the sizes that the LLMs of this dataset can have, a factor 3000 around them."""
+    margin = 8.0
+    log_params = data.llms.log_params
+    return kernel.make_grid(log_params.min() - margin, log_params.max() + margin, spacing)
+
+
+def observe_scores(
+    law: LossLaw,
+    curve: ScoreMap,
+    noise: ScoreNoise,
+    residual: Residual,
+    log_density: TensorVariable,
+    data: JointObservations,
+    *,
+    reference_tokens: float,
+    spacing: float,
+) -> None:
+    """Add the LLMs' scores, their sizes integrated out given everything else."""
+    grid = make_grid(data, spacing)
+    kinds, noise_idx = cell_kinds(data.scores)
+    location = pt.as_tensor(data.llms.log_params) + log_density
+    terms = GridTerms(
+        mean=_mean_on_grid(law, curve, data, grid, reference_tokens),
+        var=pt.zeros(()),
+        log_weight=_log_weight(residual, location, grid),
+    )
+    terms = terms._replace(var=_var_on_grid(noise, terms.mean, kinds))
+    # An offset of the protocol is the same for all cells of a benchmark that have it: it moves
+    # the mean, as a second set of rows.
+    benchmark_row = data.scores.benchmark_idx
+    if data.has_offset.any():
+        shifted = terms.mean + noise.protocol_offset[:, None]
+        terms = terms._replace(mean=pt.concatenate([terms.mean, shifted]))
+        benchmark_row = benchmark_row + len(data.benchmarks.names) * (
+            data.scores.other_protocol > 0
+        )
+    pm.CustomDist(
+        "score",
+        *terms,
+        benchmark_row.astype(np.int64),
+        noise_idx,
+        data.scores.first,
+        logp=_marginal_logp,
+        random=_draw_scores,
+        signature="(j,g),(u,g),(n,g),(c),(c),(m)->(c)",
+        observed=np.asarray(data.scores.logit_score),
+        dims=SCORE_OBS,
+    )
+
+
+def _mean_on_grid(
+    law: LossLaw,
+    curve: ScoreMap,
+    data: JointObservations,
+    grid: kernel.Grid,
+    reference_tokens: float,
+) -> TensorVariable:
+    """Logit of every benchmark's score at every node."""
+    log_params_ratio = grid.nodes - data.losses.log_params_centre
+    log_tokens_ratio = np.log(reference_tokens) - data.losses.log_tokens_centre
+    return curve.logit_score(law.loss(log_params_ratio[None, :], log_tokens_ratio))
+
+
+def _var_on_grid(noise: ScoreNoise, mean: TensorVariable, kinds: np.ndarray) -> TensorVariable:
+    """Variance of every kind of cell at every node."""
+    benchmark = kinds[:, 0].astype(int)
+    shifted = mean[benchmark] + (noise.protocol_offset[benchmark] * kinds[:, 3])[:, None]
+    beyond_items = noise.variance(benchmark, kinds[:, 2])
+    return beyond_items[:, None] + item_variance(shifted, kinds[:, 1][:, None])
+
+
+def _log_weight(
+    residual: Residual, location: TensorVariable, grid: kernel.Grid
+) -> TensorVariable:
+    """Log weight of every node for every LLM: residual density times width, tails at the ends."""
+    per_llm = residual._replace(sd=residual.sd[:, None]) if residual.sd.ndim else residual
+    inner = grid.nodes[1:-1] - location[:, None]
+    below, above = per_llm.log_tails(
+        location[:, None] - grid.nodes[0], grid.nodes[-1] - location[:, None]
+    )
+    return pt.concatenate([below, per_llm.log_density(inner) + grid.log_widths, above], axis=1)
+
+
+def _marginal_logp(
+    value: TensorVariable,
+    mean: TensorVariable,
+    var: TensorVariable,
+    log_weight: TensorVariable,
+    benchmark_idx: TensorVariable,
+    noise_idx: TensorVariable,
+    first: TensorVariable,
+) -> TensorVariable:
+    """Sum over LLMs of the marginal log likelihood."""
+    return _marginal_sum(mean, var, log_weight, value, benchmark_idx, noise_idx, first)[0]
+
+
+def _draw_scores(
+    mean: np.ndarray,
+    var: np.ndarray,
+    log_weight: np.ndarray,
+    benchmark_idx: np.ndarray,
+    noise_idx: np.ndarray,
+    first: np.ndarray,
+    rng: np.random.Generator,
+    size: tuple[int, ...] | None = None,
+) -> np.ndarray:
+    """Draw logits of scores, each LLM's size at a node of the grid."""
+    if size:
+        raise NotImplementedError("draw one set of scores at a time")
+    gumbel = rng.gumbel(size=log_weight.shape)
+    node = np.argmax(log_weight + gumbel, axis=1)
+    of_cell = np.repeat(node, np.diff(first.astype(int)))
+    noise_sd = np.sqrt(var[noise_idx.astype(int), of_cell])
+    return np.asarray(rng.normal(mean[benchmark_idx.astype(int), of_cell], noise_sd))

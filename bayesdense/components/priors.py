@@ -1,0 +1,50 @@
+"""From a prior as data to a random variable."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pymc as pm
+from pytensor.tensor.variable import TensorVariable
+
+from bayesdense.kernel import Floats
+from bayesdense.priors import Prior, hyper_name
+from bayesdense.spec import ModelSpec
+
+_DISTRIBUTIONS = {
+    "Normal": pm.Normal,
+    "LogNormal": pm.LogNormal,
+    "HalfNormal": pm.HalfNormal,
+    "Beta": pm.Beta,
+    "Gamma": pm.Gamma,
+}
+
+
+def random_variable(name: str, prior: Prior, scales: Mapping[str, Floats]) -> TensorVariable:
+    """Add the variable of a prior, and those of the priors within it, to the open model."""
+    kwargs = {
+        key: random_variable(hyper_name(name, key), value, scales)
+        if isinstance(value, Prior)
+        else scales[value]
+        if isinstance(value, str)
+        else value
+        for key, value in prior.kwargs.items()
+    }
+    if prior.scale:
+        kwargs = _scaled(prior.dist, kwargs, scales[prior.scale])
+    return _DISTRIBUTIONS[prior.dist](name, **kwargs, dims=prior.dims)
+
+
+def _scaled(dist: str, kwargs: dict[str, object], unit: Floats) -> dict[str, object]:
+    """Kwargs of the distribution of the variable times `unit`."""
+    if dist == "LogNormal":
+        return {**kwargs, "mu": kwargs["mu"] + np.log(unit)}  # type: ignore[operator]
+    if dist == "Gamma":
+        return {**kwargs, "beta": kwargs["beta"] / unit}  # type: ignore[operator]
+    return {key: value * unit for key, value in kwargs.items()}  # type: ignore[operator]
+
+
+def variables(
+    spec: ModelSpec, component: str, scales: Mapping[str, Floats], *names: str
+) -> dict[str, TensorVariable]:
+    """Add these variables of a component to the open model, with the priors of its TOML."""
+    return {name: random_variable(name, spec.prior(component, name), scales) for name in names}

@@ -1,0 +1,444 @@
+"""What a model sees of a dataset: index arrays, logs and logits, ready for any branch.
+
+The model, the simulator, the derived quantities and the checks all read these values, so that
+selection of LLMs, centring and the treatment of scores of 0 and 1 stand in one place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayesdense.dataset import Dataset
+from bayesdense.errors import SpecError
+from bayesdense.laws import logit
+from bayesdense.names import DAYS_PER_YEAR
+from bayesdense.spec import ModelSpec
+
+type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
+
+#: Weight, in items, of the guess of the score floor (see `Benchmarks.data_kwargs`).
+_FLOOR_CONCENTRATION = 50.0
+_FLOOR_SHRINKAGE = 0.02
+#: Least replication for which size and run effects can be told from noise.
+_MIN_SIZES = 3
+_MIN_RUNS_PER_SIZE = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Benchmarks:
+    """Benchmarks with reference runs; vectors over `names`."""
+
+    names: tuple[str, ...]
+    n_items: Floats
+    chance: Floats
+    loss_centre: Floats
+    loss_units: tuple[str, ...]
+
+    def data_scales(self) -> Mapping[str, Floats]:
+        """Vectors that priors may take as their unit or parameter (`priors.DATA_SCALES`)."""
+        guess = self.chance + _FLOOR_SHRINKAGE * (1 - self.chance)
+        return MappingProxyType(
+            {
+                "loss_centre": self.loss_centre,
+                "per_loss_centre": 1 / self.loss_centre,
+                "floor_guess_alpha": _FLOOR_CONCENTRATION * guess,
+                "floor_guess_beta": _FLOOR_CONCENTRATION * (1 - guess),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LossData:
+    """Reference losses, one entry per run and benchmark; logs of sizes are about the centre."""
+
+    runs: tuple[str, ...]
+    benchmark_idx: Ints
+    run_idx: Ints
+    cluster_idx: Ints  # runs of one size on one benchmark
+    n_clusters: int
+    log_params_ratio: Floats
+    log_tokens_ratio: Floats
+    log_loss: Floats
+    known_var: Floats  # of the log loss, from `loss_sd`
+    log_params_centre: float
+    log_tokens_centre: float
+    max_params: float
+    max_tokens: float
+    clustered: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationData:
+    """Points of loss and score that pin the score map."""
+
+    benchmark_idx: Ints
+    loss: Floats
+    score: Floats
+    logit_score: Floats
+    n_items: Floats
+    is_fit: NDArray[np.bool_]  # whether the point enters the likelihood
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportData:
+    """Replicated reports: per benchmark the sum of squares within cells, and its degrees."""
+
+    benchmark_idx: Ints
+    sum_of_squares: Floats
+    degrees: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreData:
+    """Scores of LLMs, one entry per LLM and benchmark, sorted by LLM."""
+
+    llm_idx: Ints
+    benchmark_idx: Ints
+    score: Floats
+    logit_score: Floats
+    n_items: Floats
+    n_reports: Floats
+    other_protocol: Floats  # 1 where the score's protocol is not the map's
+    first: Ints  # (n_llms + 1,): entries first[i]:first[i + 1] belong to LLM i
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LLMData:
+    """LLMs, in the order of the table."""
+
+    names: tuple[str, ...]
+    families: tuple[str, ...]
+    family_idx: Ints
+    release_dates: tuple[str, ...]
+    years: Floats  # since the time origin
+    time_origin: str
+    log_params: Floats
+    params_used: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DensityData:
+    """Published densities, in place of scores."""
+
+    log_density: Floats
+    known_var: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observations:
+    """All that a model sees; parts that a dataset lacks are None."""
+
+    llms: LLMData
+    benchmarks: Benchmarks | None
+    losses: LossData | None
+    calibration: CalibrationData | None
+    reports: ReportData | None
+    scores: ScoreData | None
+    densities: DensityData | None
+    warnings: tuple[str, ...]
+
+    @property
+    def joint(self) -> "JointObservations":
+        """The parts of a joint model, none of them None."""
+        if (
+            self.benchmarks is None
+            or self.losses is None
+            or self.calibration is None
+            or self.scores is None
+        ):
+            raise SpecError(
+                "the dataset holds published densities and no scores; use --model trend_only"
+            )
+        return JointObservations(
+            self.llms, self.benchmarks, self.losses, self.calibration, self.reports, self.scores
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JointObservations:
+    """Observations of a joint model; `reports` is None where no report is replicated."""
+
+    llms: LLMData
+    benchmarks: Benchmarks
+    losses: LossData
+    calibration: CalibrationData
+    reports: ReportData | None
+    scores: ScoreData
+
+    @property
+    def has_offset(self) -> NDArray[np.bool_]:
+        """Benchmarks whose LLMs are scored under another protocol than the map."""
+        out = np.zeros(len(self.benchmarks.names), dtype=bool)
+        out[self.scores.benchmark_idx[self.scores.other_protocol > 0]] = True
+        return out
+
+
+def observe(spec: ModelSpec, dataset: Dataset) -> Observations:
+    """Select and transform what a model sees of a dataset.
+
+    Raises
+    ------
+    SpecError
+        Where model and dataset do not fit each other.
+    """
+    if spec.is_joint == dataset.is_densities:
+        model = "trend_only" if dataset.is_densities else "joint"
+        holds = "published densities and no scores" if dataset.is_densities else "scores"
+        raise SpecError(
+            f"model {spec.name!r} does not fit dataset {dataset.name!r}, which holds {holds}; "
+            f"use --model {model}"
+        )
+    used = dataset.base_only() if spec.options.base_only else dataset
+    if used.densities is not None:
+        return _observe_densities(used.densities)
+    return _observe_scores(spec, used)
+
+
+def _observe_densities(table: pd.DataFrame) -> Observations:
+    """Read a dataset of published densities."""
+    n_params = table["n_params"] if "n_params" in table else pd.Series(np.nan, table.index)
+    llms = _llm_data(table, np.log(n_params.to_numpy(float)), "published")
+    sd = table["density_log_sd"] if "density_log_sd" in table else pd.Series(0.0, table.index)
+    densities = DensityData(
+        np.log(table["density"].to_numpy(float)), sd.fillna(0.0).to_numpy(float) ** 2
+    )
+    return Observations(llms, None, None, None, None, None, densities, ())
+
+
+def _observe_scores(spec: ModelSpec, used: Dataset) -> Observations:
+    """Read a dataset of reference runs, calibration points and scores."""
+    tables = (used.benchmarks, used.runs, used.loss_scores, used.llms, used.scores)
+    benchmarks_table, runs, points, llms_table, scores = (
+        table if table is not None else pd.DataFrame() for table in tables
+    )
+    kept = benchmarks_table[benchmarks_table["benchmark"].isin(set(runs["benchmark"]))]
+    kept = kept.reset_index(drop=True)
+    index = pd.Series(np.arange(len(kept)), index=kept["benchmark"])
+    log_params, params_used, warnings = _log_params(spec.options.params, llms_table)
+    losses = _loss_data(runs, index, spec.component("loss_noise").kind == "clustered")
+    if spec.component("loss_noise").kind == "clustered" and not losses.clustered:
+        warnings = (
+            *warnings,
+            "The ladder has too little replication to tell size and run effects from noise: "
+            "loss noise is taken as independent.",
+        )
+    benchmarks = Benchmarks(
+        names=tuple(kept["benchmark"]),
+        n_items=kept["n_items"].to_numpy(float),
+        chance=kept["chance"].to_numpy(float),
+        loss_centre=_loss_centre(losses, len(kept)),
+        loss_units=tuple(kept["loss_unit"].astype(str)),
+    )
+    llms = _llm_data(llms_table, log_params, params_used)
+    protocol = spec.component("score_noise").kind == "protocol"
+    reports = _report_data(used.score_reports, index, benchmarks) if protocol else None
+    if protocol and reports is None:
+        warnings = (
+            *warnings,
+            "No report is replicated: protocol noise and discrepancy are one parameter, cell_sd.",
+        )
+    return Observations(
+        llms=llms,
+        benchmarks=benchmarks,
+        losses=losses,
+        calibration=_calibration_data(points, index, benchmarks, spec.options.calibration),
+        reports=reports,
+        scores=_score_data(scores, used.score_reports, points, llms, index, benchmarks),
+        densities=None,
+        warnings=warnings,
+    )
+
+
+def _log_params(params: str, llms: pd.DataFrame) -> tuple[Floats, str, tuple[str, ...]]:
+    """Log of the count that divides, which count it is, and a warning if not the one wanted."""
+    total = np.log(llms["n_params"].to_numpy(float))
+    if params == "total":
+        return total, "total", ()
+    column = f"n_params_{params}"
+    counts = llms[column] if column in llms else pd.Series(np.nan, llms.index)
+    missing = llms["llm"][counts.isna()].tolist()
+    if not missing:
+        return np.log(counts.to_numpy(float)), params, ()
+    names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    if params == "active":
+        raise SpecError(
+            f"params = active: n_params_active is blank for {names}; fill it in or use params = total"
+        )
+    return (
+        total,
+        "total",
+        (
+            f"Non-embedding parameters are blank for {names}: total parameters are used for every "
+            "LLM, although the reference ladder may count otherwise.",
+        ),
+    )
+
+
+def _loss_data(runs: pd.DataFrame, index: "pd.Series[int]", wanted: bool) -> LossData:
+    """Reference losses with their clusters; the centre is the mean log size of the runs."""
+    log_params = np.log(runs["n_params"].to_numpy(float))
+    log_tokens = np.log(runs["n_tokens"].to_numpy(float))
+    names = tuple(dict.fromkeys(runs["run"].astype(str)))
+    run_index = pd.Series(np.arange(len(names)), index=list(names))
+    benchmark_idx = index[runs["benchmark"]].to_numpy(np.int64)
+    keys = pd.MultiIndex.from_arrays([runs["n_params"], benchmark_idx])
+    cluster_idx, clusters = pd.factorize(keys)
+    sd = runs["loss_sd"] if "loss_sd" in runs else pd.Series(0.0, runs.index)
+    loss = runs["loss"].to_numpy(float)
+    per_size = runs.groupby("n_params")["run"].nunique()
+    replicated = int((per_size >= _MIN_RUNS_PER_SIZE).sum()) >= _MIN_SIZES and len(index) > 1
+    return LossData(
+        runs=names,
+        benchmark_idx=benchmark_idx,
+        run_idx=run_index[runs["run"].astype(str)].to_numpy(np.int64),
+        cluster_idx=cluster_idx.astype(np.int64),
+        n_clusters=len(clusters),
+        log_params_ratio=log_params - log_params.mean(),
+        log_tokens_ratio=log_tokens - log_tokens.mean(),
+        log_loss=np.log(loss),
+        known_var=(sd.fillna(0.0).to_numpy(float) / loss) ** 2,
+        log_params_centre=float(log_params.mean()),
+        log_tokens_centre=float(log_tokens.mean()),
+        max_params=float(runs["n_params"].max()),
+        max_tokens=float(runs["n_tokens"].max()),
+        clustered=wanted and replicated,
+    )
+
+
+def _loss_centre(losses: LossData, n_benchmarks: int) -> Floats:
+    """Geometric mean of the reference losses, per benchmark."""
+    sums = np.bincount(losses.benchmark_idx, losses.log_loss, n_benchmarks)
+    return np.exp(sums / np.bincount(losses.benchmark_idx, minlength=n_benchmarks))
+
+
+def _logit_of_score(score: Floats, n_items: Floats) -> Floats:
+    """Logit of a raw score; 0 and n of n are moved by half an item."""
+    return np.asarray(logit(np.clip(score, 0.5 / n_items, 1 - 0.5 / n_items)))
+
+
+def _items(table: pd.DataFrame, benchmark_idx: Ints, benchmarks: Benchmarks) -> Floats:
+    """Items per entry: the table's own where given, else the benchmark's."""
+    own = table["n_items"] if "n_items" in table else pd.Series(np.nan, table.index)
+    return np.where(own.isna(), benchmarks.n_items[benchmark_idx], own.to_numpy(float))
+
+
+def _calibration_data(
+    points: pd.DataFrame, index: "pd.Series[int]", benchmarks: Benchmarks, calibration: str
+) -> CalibrationData:
+    """Points of the score map."""
+    points = points[points["benchmark"].isin(set(index.index))].reset_index(drop=True)
+    benchmark_idx = index[points["benchmark"]].to_numpy(np.int64)
+    score, n_items = points["score"].to_numpy(float), _items(points, benchmark_idx, benchmarks)
+    held_out = (points["role"] == "heldout").to_numpy(bool) & (calibration == "fit")
+    return CalibrationData(
+        benchmark_idx=benchmark_idx,
+        loss=points["loss"].to_numpy(float),
+        score=score,
+        logit_score=_logit_of_score(score, n_items),
+        n_items=n_items,
+        is_fit=~held_out,
+    )
+
+
+def _report_data(
+    reports: pd.DataFrame | None, index: "pd.Series[int]", benchmarks: Benchmarks
+) -> ReportData | None:
+    """Sums of squares within cells of distinct figures; None where no cell has two."""
+    if reports is None:
+        return None
+    cells = reports[reports["benchmark"].isin(set(index.index))]
+    cells = cells.drop_duplicates(["llm", "benchmark", "score"])
+    benchmark_idx = index[cells["benchmark"]].to_numpy(np.int64)
+    values = _logit_of_score(cells["score"].to_numpy(float), benchmarks.n_items[benchmark_idx])
+    frame = pd.DataFrame({"llm": cells["llm"].to_numpy(), "benchmark": benchmark_idx, "y": values})
+    within = frame.groupby(["llm", "benchmark"])["y"].agg(["var", "count"]).reset_index()
+    within = within[within["count"] > 1]
+    if within.empty:
+        return None
+    within["degrees"] = within["count"] - 1
+    within["squares"] = within["var"] * within["degrees"]
+    sums = within.groupby("benchmark")[["squares", "degrees"]].sum()
+    sums = sums[sums["squares"] > 0]
+    return ReportData(
+        benchmark_idx=sums.index.to_numpy(np.int64),
+        sum_of_squares=sums["squares"].to_numpy(float),
+        degrees=sums["degrees"].to_numpy(float),
+    )
+
+
+def _score_data(
+    scores: pd.DataFrame,
+    reports: pd.DataFrame | None,
+    points: pd.DataFrame,
+    llms: LLMData,
+    index: "pd.Series[int]",
+    benchmarks: Benchmarks,
+) -> ScoreData:
+    """Scores of the LLMs used, sorted by LLM."""
+    llm_index = pd.Series(np.arange(len(llms.names)), index=list(llms.names))
+    llm_idx = llm_index[scores["llm"]].to_numpy(np.int64)
+    benchmark_idx = index[scores["benchmark"]].to_numpy(np.int64)
+    order = np.lexsort((benchmark_idx, llm_idx))
+    scores, llm_idx = scores.iloc[order].reset_index(drop=True), llm_idx[order]
+    benchmark_idx = benchmark_idx[order]
+    score, n_items = scores["score"].to_numpy(float), _items(scores, benchmark_idx, benchmarks)
+    counts = np.bincount(llm_idx, minlength=len(llms.names))
+    return ScoreData(
+        llm_idx=llm_idx,
+        benchmark_idx=benchmark_idx,
+        score=score,
+        logit_score=_logit_of_score(score, n_items),
+        n_items=n_items,
+        n_reports=_reports_per_cell(scores, reports),
+        other_protocol=_other_protocol(scores, points),
+        first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+    )
+
+
+def _reports_per_cell(scores: pd.DataFrame, reports: pd.DataFrame | None) -> Floats:
+    """Distinct figures behind each score: the maker's own where there are any, else all."""
+    if reports is None:
+        return np.ones(len(scores))
+    own = reports["own_report"] if "own_report" in reports else pd.Series(False, reports.index)
+    cell = ["llm", "benchmark"]
+    has_own = own.groupby([reports["llm"], reports["benchmark"]]).transform("any")
+    used = reports[own | ~has_own].drop_duplicates([*cell, "score"])
+    counts = used.groupby(cell).size()
+    keys = pd.MultiIndex.from_frame(scores[cell])
+    return np.asarray(counts.reindex(keys, fill_value=1).to_numpy(float))
+
+
+def _other_protocol(scores: pd.DataFrame, points: pd.DataFrame) -> Floats:
+    """1 where a score's protocol is none of those of the map's points."""
+    if "protocol" not in scores or "protocol" not in points:
+        return np.zeros(len(scores))
+    known = points[points["protocol"] != ""].groupby("benchmark")["protocol"].agg(set).to_dict()
+    return np.array(
+        [
+            float(bool(protocol) and bool(known.get(name)) and protocol not in known[name])
+            for name, protocol in zip(scores["benchmark"], scores["protocol"], strict=True)
+        ]
+    )
+
+
+def _llm_data(table: pd.DataFrame, log_params: Floats, params_used: str) -> LLMData:
+    """LLMs with their families and times; the origin is the mean release date, a whole day."""
+    dates = table["release_date"]
+    origin = dates.mean().normalize()
+    families = tuple(dict.fromkeys(table["family"].astype(str)))
+    family_index = pd.Series(np.arange(len(families)), index=list(families))
+    return LLMData(
+        names=tuple(table["llm"].astype(str)),
+        families=families,
+        family_idx=family_index[table["family"].astype(str)].to_numpy(np.int64),
+        release_dates=tuple(dates.dt.strftime("%Y-%m-%d")),
+        years=((dates - origin) / pd.Timedelta(days=DAYS_PER_YEAR)).to_numpy(float),
+        time_origin=origin.date().isoformat(),
+        log_params=log_params,
+        params_used=params_used,
+    )
