@@ -62,7 +62,7 @@ _HOMES = {
     "summarize": "summary",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOMES)]
 
 # A library stays silent until its user asks (bayesdense.logs does it for the command line).
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -1,0 +1,137 @@
+"""The verb `fit`: from a dataset to a fit folder and a headline."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from bayesdense import catalog
+from bayesdense.cli import words
+from bayesdense.cli.options import (
+    DEFAULT_SEED,
+    ForceOption,
+    Format,
+    FormatOption,
+    ModelOption,
+    Sampler,
+    SeedOption,
+    SetOption,
+    ThresholdOption,
+    complete_dataset,
+)
+from bayesdense.cli.output import emit
+
+if TYPE_CHECKING:
+    from bayesdense.dataset import Dataset
+    from bayesdense.spec import ModelSpec
+
+FITS: Final = Path("fits")
+DEFAULT_MODEL: Final = "joint"
+DENSITIES_MODEL: Final = "trend_only"
+
+
+def fit(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="Name of a shipped dataset, or a folder.",
+            autocompletion=complete_dataset,
+        ),
+    ] = "densing",
+    model: ModelOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder of the fit. Default: fits/<dataset>.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: SetOption = None,
+    seed: SeedOption = DEFAULT_SEED,
+    draws: Annotated[
+        int, typer.Option("--draws", metavar="N", min=4, help="Draws kept of each chain.")
+    ] = 1000,
+    tune: Annotated[
+        int, typer.Option("--tune", metavar="N", min=1, help="Tuning steps of each chain.")
+    ] = 1000,
+    chains: Annotated[int, typer.Option("--chains", metavar="N", min=1, help="Chains.")] = 4,
+    sampler: Annotated[
+        Sampler, typer.Option("--sampler", help="Program that draws from the posterior.")
+    ] = Sampler.NUTPIE,
+    threshold: ThresholdOption = None,
+    no_report: Annotated[
+        bool,
+        typer.Option("--no-report", help="Write no report.html. This version never writes one."),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    force: ForceOption = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Fit a model to a dataset: how fast density doubles, with intervals, and its checks.
+
+    Writes a folder with fit.nc (the posterior), summary.json and manifest.json.
+    A fit that is already there is never touched without --force.
+    Exit status 1 if a check failed; all files are written.
+    """
+    from bayesdense.cli.progress import Reporter
+    from bayesdense.results import ensure_writable
+
+    folder = out or FITS / _name_of(dataset)
+    ensure_writable(folder, force=force)
+    with Reporter(quiet=quiet) as progress:
+        progress.stage(f"reading dataset {dataset}")
+        from bayesdense.dataset import load_dataset
+
+        data = load_dataset(dataset)
+        spec = _load_model(model, overrides or [], data)
+        progress.stage(f"fitting {spec.name} to {data.name} (seed {seed}): building and compiling")
+        from bayesdense.inference import fit as fit_model
+
+        fitted = fit_model(
+            spec,
+            data,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            seed=seed,
+            sampler=sampler.value,
+            progress=progress.sampling,
+        )
+        progress.stage("checking and summarizing")
+        from bayesdense.checks import check
+        from bayesdense.summary import headline, summarize, to_json
+
+        began = time.perf_counter()
+        checks = check(fitted)
+        timings = {"derive": time.perf_counter() - began, "total": progress.seconds}
+        summary = summarize(fitted, checks, threshold_days=threshold, timings=timings)
+        progress.stage(f"writing {folder}")
+        fitted.save(folder, force=force, files={"summary.json": to_json(summary).encode("utf-8")})
+    emit(words.summary_answer(summary, headline(summary), *_ending(folder)), form)
+    if checks.status == "fail":
+        raise typer.Exit(1)
+
+
+def _name_of(dataset: str) -> str:
+    """Name of the folder in fits/: the shipped name, or that of the dataset's own folder."""
+    return dataset if dataset in catalog.dataset_names() else Path(dataset).resolve().name
+
+
+def _ending(folder: Path) -> Iterator[str]:
+    """Say where the fit is and what to try next."""
+    yield f"Written to {folder}: fit.nc, summary.json, manifest.json."
+    yield f"Next: bayesdense summarize {folder}   (sizes and densities of every LLM)"
+    yield f"      bayesdense check {folder}       (every check, also those that passed)"
+
+
+def _load_model(model: str | None, overrides: list[str], data: "Dataset") -> "ModelSpec":
+    """Read the model; a dataset of densities has a default of its own."""
+    from bayesdense.spec import load_spec
+
+    default = DENSITIES_MODEL if data.is_densities else DEFAULT_MODEL
+    return load_spec(model or default).with_overrides(overrides)

@@ -1,0 +1,96 @@
+"""Arguments and options that several verbs share, spelt once."""
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from bayesdense import catalog
+
+#: When the program began to run, near enough: its modules load first of all.
+STARTED: Final = time.perf_counter()
+#: Fixed, so that the same command gives the same numbers; any other is `--seed N`.
+DEFAULT_SEED: Final = 20251106
+
+
+class Format(StrEnum):
+    """Form of a verb's answer on stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Sampler(StrEnum):
+    """Programs that draw from the posterior."""
+
+    NUTPIE = "nutpie"
+    PYMC = "pymc"
+    NUMPYRO = "numpyro"
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """Shipped datasets that begin as typed."""
+    return [name for name in catalog.dataset_names() if name.startswith(incomplete)]
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Shipped models that begin as typed."""
+    return [name for name in catalog.model_names() if name.startswith(incomplete)]
+
+
+def complete_any(incomplete: str) -> list[str]:
+    """Shipped datasets and models that begin as typed."""
+    return complete_dataset(incomplete) + complete_model(incomplete)
+
+
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="Form of the answer on stdout.", case_sensitive=False)
+]
+DatasetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATASET",
+        help="Name of a shipped dataset, or a folder.",
+        autocompletion=complete_dataset,
+    ),
+]
+FitArgument = Annotated[
+    Path, typer.Argument(metavar="FIT", help="Folder of a fit.", show_default=False)
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|PATH",
+        help="Name of a shipped model, or a TOML file. Default: joint; trend_only for a dataset "
+        "of densities.",
+        show_default=False,
+        autocompletion=complete_model,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one entry of the model file. May be given several times.",
+        show_default=False,
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, help="Seed of the random numbers.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="DAYS",
+        min=0.0,
+        help="Also give P(0 < doubling time < DAYS).",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,127 @@
+"""How verbs answer: table, JSON or CSV on stdout; progress and messages on stderr."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bayesdense.cli.options import Format
+from bayesdense.wording import printable
+
+type Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a verb has to say, in its three forms.
+
+    Attributes
+    ----------
+    payload : Mapping
+        The JSON output, as its schema in `bayesdense/schemas` describes it.
+    rows : Sequence of Mapping
+        The CSV output; the first row names the columns.
+    body : Sequence
+        Lines and tables for people.
+    """
+
+    payload: Mapping[str, object]
+    rows: Sequence[Row]
+    body: Sequence[RenderableType] = field(default=())
+
+
+def emit(answer: Answer, form: Format) -> None:
+    """Write an answer to stdout in the form asked for."""
+    if form is Format.JSON:
+        sys.stdout.write(to_json(answer.payload) + "\n")
+    elif form is Format.CSV:
+        _write_csv(answer.rows)
+    else:
+        console = Console(highlight=False)
+        for part in answer.body:
+            console.print(clean(part) if isinstance(part, str) else part, markup=False)
+
+
+def to_json(payload: object) -> str:
+    """Strict JSON: no NaN and no Infinity, characters as they are."""
+    return json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _write_csv(rows: Sequence[Row]) -> None:
+    """Write rows under the columns of the first; a value that is not there is a blank."""
+    if not rows:
+        return
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _csv_cell(value) for key, value in row.items()} for row in rows)
+
+
+def _csv_cell(value: object) -> object:
+    """JSON's words for booleans, so that the file reads back as a dataset's would."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def clean(value: object) -> str:
+    """Show a value that came from data, with control characters as visible escapes.
+
+    A terminal obeys escape sequences; a name in somebody's CSV file must not command it.
+    Line ends stay.
+    """
+    return "\n".join(printable(line) for line in str(value).split("\n"))
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
+) -> Table:
+    """Lay out a table for people.
+
+    Parameters
+    ----------
+    columns : Sequence of str
+        Headers.
+    rows : Iterable
+        Cells, one sequence a row; None is shown as a dash.
+    right : Sequence of str
+        Columns whose cells are aligned to the right (numbers).
+    """
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        numeric = column in right
+        made.add_column(
+            Text(column),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=numeric,
+        )
+    for row in rows:
+        made.add_row(*(Text("-" if cell is None else clean(cell)) for cell in row))
+    return made
+
+
+def pairs(entries: Iterable[tuple[str, object]]) -> Table:
+    """Lay out labels and their texts in two columns, without those that are absent."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    for label, value in entries:
+        if value not in (None, "", [], {}):
+            made.add_row(Text(label, style="bold"), Text(clean(value)))
+    return made
+
+
+def stderr() -> Console:
+    """Return the console for progress and messages."""
+    return Console(stderr=True, highlight=False)
+
+
+def say(*lines: str) -> None:
+    """Write lines to stderr, where they cannot mix with an answer."""
+    console = stderr()
+    for line in lines:
+        console.print(clean(line), markup=False, soft_wrap=True)

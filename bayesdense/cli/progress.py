@@ -1,0 +1,96 @@
+"""Progress on stderr: a live line on a terminal, plain lines elsewhere, nothing with --quiet."""
+
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from bayesdense.cli.options import STARTED
+from bayesdense.cli.output import clean, stderr
+
+#: A log file gets a line at each of so many equal parts of a sampling run.
+_PARTS: Final = 4
+
+
+class Reporter:
+    """Tell the user what is being done, stage by stage, and how far sampling is.
+
+    A context manager: the live line is taken away when it ends, also on an error, so that
+    messages stand on lines of their own.
+
+    Parameters
+    ----------
+    quiet : bool
+        Say nothing.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = stderr()
+        self._quiet = quiet
+        self._began = STARTED
+        self._part = 0
+        self._task: TaskID | None = None
+        self._bar = Progress(
+            TextColumn("         {task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        """Start the live line, where there is a terminal."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the live line away."""
+        self._bar.stop()
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds since the start."""
+        return time.perf_counter() - self._began
+
+    def stage(self, name: str) -> None:
+        """Say what begins now, with the seconds since the start."""
+        self._end_sampling()
+        self._line(name)
+
+    def sampling(self, done: int, total: int, divergences: int = 0) -> None:
+        """Say how many of all draws (tuning included, all chains) are done."""
+        note = f"sampling, divergences: {divergences}" if divergences else "sampling"
+        if self._task is None:
+            self._task = self._bar.add_task(note, total=total)
+        self._bar.update(self._task, completed=done, description=note)
+        part = _PARTS * done // max(total, 1)
+        if part > self._part and not self._console.is_terminal:
+            self._part = part
+            self._line(f"{note}; {done} of {total} draws")
+
+    def _end_sampling(self) -> None:
+        """Take the bar away."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task, self._part = None, 0
+
+    def _line(self, text: str) -> None:
+        """Write one line with the time."""
+        if not self._quiet:
+            line = f"{self.seconds:6.1f} s {clean(text)}"
+            self._console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,86 @@
+"""Verbs that read a finished fit: `check`, `summarize`, `predict`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from bayesdense.cli import words
+from bayesdense.cli.options import FitArgument, Format, FormatOption, ThresholdOption
+from bayesdense.cli.output import Answer, emit, table
+from bayesdense.statements import format_number
+
+
+def check(fit: FitArgument, form: FormatOption = Format.TABLE) -> None:
+    """Judge a fit: convergence, precision, and how well the model describes the data.
+
+    PASS and REVIEW exit 0, FAIL exits 1. A REVIEW is news about the model, not a fault.
+    """
+    from bayesdense.checks import check as check_fit
+    from bayesdense.results import load_fit
+
+    checks = check_fit(load_fit(fit))
+    emit(words.checks_answer(checks.to_dict()), form)
+    if checks.status == "fail":
+        raise typer.Exit(1)
+
+
+def summarize(
+    fit: FitArgument, threshold: ThresholdOption = None, form: FormatOption = Format.TABLE
+) -> None:
+    """Say what a fit found: growth, doubling time, and the density of every LLM."""
+    from bayesdense.checks import check as check_fit
+    from bayesdense.results import load_fit
+    from bayesdense.summary import growth_text_table, headline, llm_text_table
+    from bayesdense.summary import summarize as summarize_fit
+
+    loaded = load_fit(fit)
+    summary = summarize_fit(loaded, check_fit(loaded), threshold_days=threshold)
+    growth = words.frame_table(growth_text_table(loaded), right=("median",))
+    llms = words.frame_table(llm_text_table(loaded))
+    emit(words.summary_answer(summary, headline(summary), growth, llms), form)
+
+
+def predict(
+    fit: FitArgument,
+    params: Annotated[
+        float,
+        typer.Option("--params", metavar="N", help="Parameters of the run.", show_default=False),
+    ],
+    tokens: Annotated[
+        float,
+        typer.Option("--tokens", metavar="D", help="Training tokens.", show_default=False),
+    ],
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Predict loss and score of a reference run of that size and data, on every benchmark.
+
+    The interval of the mean is about the law; that of a new run adds its own scatter.
+    """
+    from bayesdense.predict import predict as predict_run
+    from bayesdense.results import load_fit
+
+    emit(_predict_answer(predict_run(load_fit(fit), params, tokens)), form)
+
+
+def _predict_answer(payload: Mapping[str, Any]) -> Answer:
+    """Say predictions in the three forms."""
+    found: Sequence[Mapping[str, Any]] = payload["predictions"]
+    cells = table(
+        ("benchmark", "loss", "mean 95 %", "new run 95 %", "score", "mean 95 % ", "new run 95 % "),
+        (
+            [p["benchmark"], *_cells(p["loss"], format_number), *_cells(p["score"], words.percent)]
+            for p in found
+        ),
+        right=("loss", "score"),
+    )
+    return Answer(payload=payload, rows=[words.flat(p) for p in found], body=(cells,))
+
+
+def _cells(estimate: Mapping[str, Any], spell: words.Spell) -> list[str]:
+    """Spell median, interval of the mean, interval of a new run."""
+    return [
+        spell(estimate["median"]),
+        words.interval(estimate["eti95_mean"], spell),
+        words.interval(estimate["eti95_new"], spell),
+    ]

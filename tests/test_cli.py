@@ -1,0 +1,376 @@
+"""The command line as its users meet it: answers, exit statuses, messages, quickness."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from rich.console import Console
+
+import bayesdense
+from bayesdense.cli import app as program
+from bayesdense.cli.output import clean, table
+from bayesdense.cli.progress import Reporter
+from bayesdense.errors import BayesdenseError, CheckFailure, SamplingInterrupted
+
+SCHEMAS = Path(bayesdense.__file__).parent / "schemas"
+VERBS = ("list", "show", "validate", "fit", "check", "summarize", "predict", "point")
+ENVIRONMENT = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"}
+
+
+def cli(
+    *arguments: str | Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the program as a user does, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "bayesdense", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**ENVIRONMENT, **(env or {})},
+        check=False,
+    )
+
+
+def invoke(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> tuple[int, str, str]:
+    """Run the program in this process (quicker): status, stdout, stderr."""
+    monkeypatch.setattr(sys, "argv", ["bayesdense", *map(str, arguments)])
+    with pytest.raises(SystemExit) as leaving:
+        program.main()
+    out, err = capsys.readouterr()
+    return int(leaving.value.code or 0), out, err
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    return lambda *arguments: invoke(monkeypatch, capsys, *arguments)
+
+
+def hold(payload: object, schema: str) -> None:
+    """Hold a JSON output against its schema."""
+    content = json.loads((SCHEMAS / f"{schema}.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(content)
+    jsonschema.validate(payload, content)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A dataset of densities, the smallest that is whole."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "card.toml").write_text('title = "Tiny"\nretrieved = 2025-01-02\n', encoding="utf-8")
+    rows = "".join(f"llm-{k},f{k},2024-0{k}-01,{0.1 * 2**k}\n" for k in range(1, 9))
+    text = f"llm,family,release_date,density\n{rows}"
+    (folder / "densities.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+# Quickness and help
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("list",), ("fit", "--help"), ("show", "joint")]
+)
+def test_quick_verbs_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from bayesdense.cli import main\n"
+        f"sys.argv = ['bayesdense', *{arguments!r}]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'pandas', 'pymc', 'xarray', 'scipy', 'matplotlib', 'numba'}\n"
+        "print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("list",)])
+def test_help_and_list_answer_at_once(arguments: tuple[str, ...]) -> None:
+    def seconds() -> float:
+        began = time.perf_counter()
+        assert cli(*arguments).returncode == 0
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(3)) < 1.0
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_an_example(verb: str, call: Any) -> None:
+    status, out, _ = call(verb, "--help")
+    assert status == 0
+    assert f"Example: bayesdense {verb}" in out
+    assert "--format" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_no_verb_is_missing_from_help(call: Any) -> None:
+    _, out, _ = call("--help")
+    shown = {line.split()[1] for line in out.splitlines() if line.startswith("│ ") and "  " in line}
+    assert set(VERBS) <= shown
+
+
+def test_version(call: Any) -> None:
+    assert call("--version")[:2] == (0, f"bayesdense {bayesdense.__version__}\n")
+
+
+def test_completion_offers_shipped_names() -> None:
+    words = {"COMP_WORDS": "bayesdense fit dens", "COMP_CWORD": "2"}
+    done = cli(env={"_BAYESDENSE_COMPLETE": "complete_bash", **words})
+    assert {"densing", "densing-published"} <= set(done.stdout.split())
+
+
+# Verbs that look
+
+
+def test_list_in_three_forms(call: Any) -> None:
+    status, out, _ = call("list", "--format", "json")
+    payload = json.loads(out)
+    hold(payload, "list")
+    assert status == 0
+    names = [entry["name"] for entry in payload["datasets"] + payload["models"]]
+    assert names == [*bayesdense.dataset_names(), *bayesdense.model_names()]
+
+    rows = list(csv.DictReader(io.StringIO(call("list", "--format", "csv")[1])))
+    assert [row["name"] for row in rows] == names
+    assert {row["kind"] for row in rows} == {"dataset", "model"}
+
+    shown = call("list")[1]
+    assert all(name in shown for name in names)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_list_counts_what_the_tables_hold(call: Any) -> None:
+    entries = {d["name"]: d for d in json.loads(call("list", "--format", "json")[1])["datasets"]}
+    densing = bayesdense.load_dataset("densing")
+    counts = {key: entries["densing"][key] for key in ("n_llms", "n_scores", "n_losses")}
+    assert counts == {
+        "n_llms": len(densing.llms),
+        "n_scores": len(densing.scores),
+        "n_losses": len(densing.runs),
+    }
+    assert entries["densing-published"]["n_scores"] is None
+
+
+@pytest.mark.parametrize("name", ["densing", "joint"])
+def test_show_a_shipped_name(name: str, call: Any) -> None:
+    status, out, _ = call("show", name, "--format", "json")
+    payload = json.loads(out)
+    hold(payload, "show")
+    assert status == 0
+    assert payload["name"] == name
+    assert max(map(len, call("show", name)[1].splitlines())) <= 80
+
+
+def test_show_a_folder(tiny: Path, call: Any) -> None:
+    payload = json.loads(call("show", tiny, "--format", "json")[1])
+    hold(payload, "show")
+    assert payload["card"] == {"title": "Tiny", "retrieved": "2025-01-02"}
+    assert payload["tables"][0]["rows"] == 8
+
+
+def test_show_names_every_prior_of_a_model(call: Any) -> None:
+    spec = bayesdense.load_spec("joint")
+    out = call("show", "joint", "--format", "csv")[1]
+    for name, component in spec.components.items():
+        for prior in component.priors:
+            assert f"{name}.priors.{prior}," in out
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(call: Any) -> None:
+    status, out, err = call("show", "jont")
+    assert (status, out) == (2, "")
+    assert "did you mean 'joint'?" in err
+    assert "Traceback" not in err
+
+
+def test_validate_a_good_dataset(tiny: Path, call: Any) -> None:
+    status, out, _ = call("validate", tiny, "--format", "json")
+    payload = json.loads(out)
+    hold(payload, "validate")
+    assert status == 0
+    assert payload["valid"]
+    assert payload["rows"] == {"densities": 8}
+    shown = " ".join(call("validate", tiny)[1].split())
+    assert "a valid dataset (8 densities)" in shown
+
+
+def test_validate_names_every_problem(tiny: Path, call: Any) -> None:
+    path = tiny / "densities.csv"
+    text = path.read_text(encoding="utf-8").replace("2024-02-01,0.4", "2024-13-01,-1")
+    path.write_text(text, encoding="utf-8")
+    status, out, err = call("validate", tiny, "--format", "json")
+    payload = json.loads(out)
+    hold(payload, "validate")
+    assert (status, payload["valid"], len(payload["problems"])) == (2, False, 2)
+    status, out, err = call("validate", tiny)
+    assert (status, out) == (2, "")
+    assert "2 problems" in err
+
+
+def test_validate_a_model_file(tmp_path: Path, call: Any) -> None:
+    assert call("validate", "no-such.toml")[0] == 2
+    path = tmp_path / "mine.toml"
+    path.write_text("schema = 1\n", encoding="utf-8")
+    assert call("validate", path)[0] == 2
+
+
+# Point
+
+
+def test_point_reproduces_the_paper(call: Any) -> None:
+    status, out, _ = call("point", "densing-published", "--format", "json", "--permutations", "50")
+    payload = json.loads(out)
+    assert status == 0
+    assert payload["n_records"] == 9
+    assert payload["doubling_time_days"] == pytest.approx(106.2, abs=0.05)
+    shown = call("point", "densing-published", "--permutations", "50")[1]
+    assert "106.2 days" in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
+    rows = csv.DictReader(io.StringIO(call("point", "densing-published", "--format", "csv")[1]))
+    assert sum(row["is_record"] == "true" for row in rows) == 9
+
+
+# Exit statuses and messages
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("no-such-verb",),
+        ("show",),
+        ("fit", "--draws", "many"),
+        ("list", "--format", "xml"),
+        ("-x",),
+    ],
+)
+def test_wrong_usage_exits_2(arguments: tuple[str, ...], call: Any) -> None:
+    status, out, err = call(*arguments)
+    assert (status, out) == (2, "")
+    assert err
+
+
+def raising(error: BaseException) -> Any:
+    def verb() -> tuple[str, ...]:
+        raise error
+
+    return verb
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (BayesdenseError("no such thing"), 2, "error: no such thing\n"),
+        (CheckFailure("r_hat failed"), 1, "error: r_hat failed\n"),
+        (SamplingInterrupted("nothing kept"), 130, "error: nothing kept\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (ZeroDivisionError("x"), 1, "internal error: ZeroDivisionError: x\n"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_become_statuses(
+    error: BaseException, status: int, message: str, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    monkeypatch.setattr("bayesdense.catalog.dataset_names", raising(error))
+    got, out, err = call("list")
+    assert (got, out) == (status, "")
+    assert err.startswith(message)
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_debug_shows_the_traceback(
+    position: int, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    monkeypatch.setattr("bayesdense.catalog.dataset_names", raising(BayesdenseError("oh")))
+    arguments = ["list"]
+    arguments.insert(position, "--debug")
+    status, _, err = call(*arguments)
+    assert status == 2
+    assert "Traceback" in err
+
+
+def test_a_closed_pipe_is_no_accident() -> None:
+    command = f'"{sys.executable}" -m bayesdense show joint | head -c 1'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_a_fit_is_not_touched_without_force(tmp_path: Path, call: Any) -> None:
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    status, out, err = call("fit", "densing-published", "--out", tmp_path)
+    assert (status, out) == (2, "")
+    assert "--force" in err
+    assert "--out" in err
+    assert (tmp_path / "manifest.json").read_text(encoding="utf-8") == "{}"
+
+
+@pytest.mark.parametrize("verb", ["check", "summarize"])
+def test_a_folder_that_is_no_fit(verb: str, tmp_path: Path, call: Any) -> None:
+    status, out, err = call(verb, tmp_path)
+    assert (status, out) == (2, "")
+    assert "manifest.json" in err
+
+
+# Text for terminals
+
+
+def test_control_characters_are_shown_not_obeyed() -> None:
+    assert clean("a\x1b[31mb\u202ec\nd") == "a\\x1b[31mb\\u202ec\nd"
+
+
+def test_a_hostile_name_stays_text(tiny: Path, call: Any) -> None:
+    path = tiny / "card.toml"
+    path.write_text('title = "[red]x[/red] \\u001b[2J"\n', encoding="utf-8")
+    out = call("show", tiny)[1]
+    assert "\x1b" not in out
+    assert "[red]x[/red]" in out
+
+
+def test_table_cells_are_no_markup() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table(("[b]x",), [("[/nothing]",), (None,)]))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[/nothing]" in text
+    assert "[b]x" in text
+
+
+def test_no_color_is_respected(tiny: Path) -> None:
+    forced = cli("list", env={"FORCE_COLOR": "1"}).stdout
+    plain = cli("list", env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stdout
+    assert "\x1b[3" not in plain
+    assert "\x1b[" in forced
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Reporter(quiet=False) as progress:
+        progress.stage("fitting [all] of it")
+        for done in range(0, 101, 10):
+            progress.sampling(done, 100, divergences=1)
+        progress.stage("writing")
+    out, err = capsys.readouterr()
+    lines = [line.split(" s ", 1)[1] for line in err.splitlines()]
+    assert out == ""
+    assert lines == [
+        "fitting [all] of it",
+        *(f"sampling, divergences: 1; {done} of 100 draws" for done in (30, 50, 80, 100)),
+        "writing",
+    ]
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Reporter(quiet=True) as progress:
+        progress.stage("fitting")
+        progress.sampling(1, 1)
+    assert capsys.readouterr() == ("", "")
