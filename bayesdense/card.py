@@ -35,7 +35,7 @@ def read_card(folder: Path) -> tuple[dict[str, object], list[Problem]]:
     if isinstance(content, str):
         return {}, [Problem(CARD, content)]
     try:
-        card = tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
+        card = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         return {}, [Problem(CARD, "not UTF-8", "text in UTF-8", "save it as UTF-8", row=row)]

@@ -132,6 +132,12 @@ def load_dataset(name_or_path: str | Path) -> Dataset:
     DatasetError
         With all problems at once, one line each: file, row as a spreadsheet counts (header = 1),
         column, what it holds, what is allowed, likely cause.
+
+    Examples
+    --------
+    >>> from bayesdense.dataset import load_dataset
+    >>> load_dataset("densing-published").summary()["n_llms"]
+    51
     """
     folder = resolve_dataset(name_or_path)
     name = folder.resolve().name or "dataset"

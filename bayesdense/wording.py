@@ -40,6 +40,11 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
         What is allowed.
     cutoff
         Smallest similarity ratio (0 to 1, `difflib`) of the names without case and separators.
+
+    Examples
+    --------
+    >>> nearest("n-param", ["n_tokens", "n_params"])
+    'n_params'
     """
     matcher = SequenceMatcher(autojunk=False)
     matcher.set_seq2(normalised(name))
@@ -60,6 +65,11 @@ def is_slip_of(name: str, meant: str) -> bool:
 
     A slip is a letter left out, added, exchanged, or swapped with its neighbour. Stricter than
     `nearest`: `n_reports` is no slip of `report_sd`.
+
+    Examples
+    --------
+    >>> is_slip_of("is_bsae", "is_base"), is_slip_of("n_reports", "report_sd")
+    (True, False)
     """
     given, right = normalised(name), normalised(meant)
     return _slips(given, right) <= (1 if len(right) < 10 else 2)
