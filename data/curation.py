@@ -1,4 +1,4 @@
-"""What the `make.py` beside each dataset shares: read raw tables, write tidy ones, keep the card's digests.
+"""What every `make.py` shares: read raw tables, write tidy ones, keep the card's digests.
 
 Not part of the library: only the standard library is used, so that a dataset can be made anywhere.
 """
@@ -16,8 +16,12 @@ Row = dict[str, str]
 def arguments(description: str, default_out: Path) -> argparse.Namespace:
     """Read `--raw` (folder with the raw datasets) and `--out` (where the dataset is written)."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--raw", type=Path, required=True, help="folder that holds the raw datasets")
-    parser.add_argument("--out", type=Path, default=default_out, help="folder to write (default: here)")
+    parser.add_argument(
+        "--raw", type=Path, required=True, help="folder that holds the raw datasets"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=default_out, help="folder to write (default: here)"
+    )
     return parser.parse_args()
 
 
@@ -37,7 +41,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 def count(text: str) -> str:
-    """Write a count as an integer: `67400000000.00001`, the raw table's float noise, is 67400000000."""
+    """Write a count as an integer, without the raw table's float noise (67400000000.00001)."""
     return str(round(float(text))) if text else ""
 
 
@@ -56,9 +60,10 @@ def update_digests(folder: Path) -> None:
     card = folder / "card.toml"
     if not card.exists():  # written to a scratch folder
         return
-    lines = [
-        f'"{path.relative_to(folder).as_posix()}" = "{hashlib.sha256(path.read_bytes()).hexdigest()}"'
-        for path in sorted(folder.rglob("*.csv"))
-    ]
+    tables = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.csv")}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in tables.items()}
+    lines = [f'"{name}" = "{digests[name]}"' for name in sorted(digests)]
     text = re.sub(r"\n\[sha256\]\n.*\Z", "\n", card.read_text(encoding="utf-8"), flags=re.DOTALL)
-    card.write_text(text.rstrip() + "\n\n[sha256]\n" + "\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    card.write_text(
+        text.rstrip() + "\n\n[sha256]\n" + "\n".join(lines) + "\n", encoding="utf-8", newline="\n"
+    )

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True  # the folder is shipped as it is
 sys.path.insert(0, str(HERE.parent))  # run as a script, from any folder
 
 import curation  # noqa: E402
