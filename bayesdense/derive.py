@@ -221,7 +221,7 @@ def llm_estimates(fit: Fit) -> xr.Dataset:
     -------
     xarray.Dataset
         Coordinates `llm`, `release_date` (ISO). Variables `n_params`; `effective_params` and
-        `density` (posterior medians), each with `_lower` and `_upper` (95 % equal-tailed);
+        `density` (posterior medians), each with `_eti95_lower` and `_eti95_upper`;
         `lower_bound_only`, `upper_bound_only`; `data_lower_bound` (parameters);
         `extrapolation` (median effective size over the largest reference run). What a fit does
         not know is nan.
@@ -232,13 +232,37 @@ def llm_estimates(fit: Fit) -> xr.Dataset:
     if "log_effective_params" in fit.posterior:
         size_columns = _columns("effective_params", log_effective_params(fit))
     else:
-        size_columns = dict.fromkeys(_names("effective_params"), unknown)
+        size_columns = dict.fromkeys(column_names("effective_params"), unknown)
     table = xr.Dataset({**size_columns, **density_columns, **_bounds(fit, unknown)})
     constant = fit.group("constant_data")
     return table.assign(
         n_params=constant.get("n_params", unknown),
-        extrapolation=table["effective_params"] / _scalar(fit, "reference_max_params"),
+        extrapolation=table["effective_params"] / largest_reference(fit),
     ).assign_coords(release_date=(LLM, release_dates(fit).sel({LLM: names}).values))
+
+
+def column_names(stem: str) -> tuple[str, str, str]:
+    """Names of a quantity's median, lower and upper end in `llm_estimates`."""
+    return stem, f"{stem}_eti95_lower", f"{stem}_eti95_upper"
+
+
+def params_convention(fit: Fit) -> str:
+    """How the parameters of the LLMs were counted: total, active or non_embedding.
+
+    The fit's `n_params` says it where the dataset did not have what the model asked for.
+    """
+    constant = fit.group("constant_data")
+    asked = fit.spec.options.params
+    return (
+        str(constant["n_params"].attrs.get("convention", asked))
+        if "n_params" in constant
+        else asked
+    )
+
+
+def largest_reference(fit: Fit) -> float:
+    """Parameters of the largest reference run; nan without any."""
+    return _scalar(fit, "reference_max_params")
 
 
 def release_dates(fit: Fit) -> xr.DataArray:
@@ -297,16 +321,11 @@ def _of_growth(
     return Estimate(name, _with_units(transform(growth.draws), units), growth.at)
 
 
-def _names(stem: str) -> tuple[str, str, str]:
-    """Names of a quantity's three columns in `llm_estimates`."""
-    return stem, f"{stem}_lower", f"{stem}_upper"
-
-
 def _columns(stem: str, log_draws: xr.DataArray) -> dict[str, xr.DataArray]:
     """Median and interval of exp(draws); quantiles commute with exp, and logs do not overflow."""
     with np.errstate(over="ignore"):
         found = xr.ufuncs.exp(quantiles(log_draws, [0.5, *tails(CI_PROB)]))
-    return {name: found.isel(level=k, drop=True) for k, name in enumerate(_names(stem))}
+    return {name: found.isel(level=k, drop=True) for k, name in enumerate(column_names(stem))}
 
 
 def _bounds(fit: Fit, unknown: xr.DataArray) -> dict[str, xr.DataArray]:

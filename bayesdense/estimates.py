@@ -70,7 +70,7 @@ class Estimate:
     @property
     def sd(self) -> float:
         """Posterior standard deviation."""
-        return float(self.draws.values.std(ddof=1))
+        return float(self.draws.std(ddof=1))
 
     def quantile(self, prob: float) -> float:
         """Posterior quantile (linear between draws)."""
@@ -83,7 +83,7 @@ class Estimate:
 
     def mcse(self, prob: float = 0.5) -> float:
         """Monte Carlo standard error of a quantile (by default the median)."""
-        return quantile_mcse(self.draws, prob).item()
+        return float(quantile_mcse(self.draws, prob))
 
     def probability_above(self, threshold: float) -> Probability:
         """Posterior probability that the number exceeds a threshold."""

@@ -42,7 +42,7 @@ def read_manifest(folder: Path) -> dict[str, FileRecord]:
     path = folder / MANIFEST_NAME
     try:
         content = json.loads(path.read_bytes())
-    except FileNotFoundError as err:
+    except (FileNotFoundError, NotADirectoryError) as err:
         raise FitFolderError(_why_no_manifest(folder)) from err
     except (OSError, ValueError) as err:
         raise FitFolderError(f"{path}: not readable as JSON ({err}); {_REMEDY}") from err

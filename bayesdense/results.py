@@ -252,7 +252,7 @@ def _spec_of(tree: xr.DataTree, path: Path) -> ModelSpec:
         )
     try:
         spec = ModelSpec.from_json(str(_attribute(tree, "spec")))
-    except BayesdenseError as err:
+    except (BayesdenseError, ValueError) as err:
         raise FitFolderError(f"{path}: its model specification cannot be read: {err}") from err
     if spec.digest != tree.attrs.get("spec_digest"):
         raise FitFolderError(

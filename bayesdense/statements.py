@@ -12,8 +12,6 @@ _CONVENTIONS: Final = {
     "active": "active parameters",
     "non_embedding": "non-embedding parameters",
 }
-_READINGS: Final = {"composed": "of the frontier of an average family of base LLMs"}
-_TYPICAL: Final = "of a typical new base LLM"
 
 
 def format_number(value: float, mcse: float = 0.0, digits: int = MAX_DIGITS) -> str:
@@ -93,8 +91,8 @@ class Scope:
 
     Parameters
     ----------
-    residual, params
-        The model's residual part and its convention of counting parameters.
+    params
+        The convention by which the LLMs' parameters are counted.
     reference_tokens, reference_params
         D0, and the convention by which the reference runs count; None without reference runs.
     n_llms, n_lower_bound_only
@@ -106,7 +104,6 @@ class Scope:
         that run's parameters.
     """
 
-    residual: str
     params: str
     reference_tokens: float | None
     reference_params: str | None
@@ -117,17 +114,17 @@ class Scope:
     largest_reference: float
 
 
-def time_sentence(residual: str, doubling: Times, halving: Times) -> str:
+def time_sentence(*, residual: str, base_only: bool, doubling: Times, halving: Times) -> str:
     """Say the doubling time, or in words that there is none (without the final stop).
 
     Parameters
     ----------
-    residual
-        The model's residual part, which decides of what the trend speaks.
+    residual, base_only
+        The model's residual part and whether only base LLMs entered: of what the trend speaks.
     doubling, halving
         In months, of one posterior.
     """
-    subject = f"The density {_READINGS.get(residual, _TYPICAL)}"
+    subject = f"The density of {_reading(residual, base_only)}"
     if doubling.upper is not None:
         return f"{subject} doubles every {_interval(doubling)}"
     if doubling.lower is not None:
@@ -151,14 +148,27 @@ def halving_sentence(halving: Times) -> str:
 
 def chance_clause(posterior: str, prior: str | None) -> str:
     """P(growing), beside what it was before the data."""
-    before = f"; {prior} before the data" if prior is not None else ""
+    before = f" ({prior} before the data)" if prior is not None else ""
     return f"P(growing) {posterior}{before}"
+
+
+def prior_text(probability: float | None) -> str | None:
+    """Prior probability in two digits, as a model's author would say it; None if unknown."""
+    return None if probability is None else _plain(format_number(probability, digits=2))
 
 
 def scope_sentences(scope: Scope) -> list[str]:
     """Say what density means here, how many sizes are bounds, how far the law is stretched."""
     found = (_definition(scope), _mismatch(scope), _bounds(scope), _extrapolation(scope))
     return [sentence for sentence in found if sentence]
+
+
+def _reading(residual: str, base_only: bool) -> str:
+    """Name what the trend is the trend of."""
+    people = "base LLM" if base_only else "LLM"
+    if residual == "composed":
+        return f"the frontier of an average {people} family"
+    return f"a typical new {people}"
 
 
 def _definition(scope: Scope) -> str:
@@ -200,7 +210,8 @@ def _extrapolation(scope: Scope) -> str:
         parts.append(f"D0 is {format_number(scope.tokens_beyond)} times their longest training")
     if scope.n_far:
         parts.append(
-            f"{scope.n_far} of {scope.n_llms} effective sizes are more than {FAR:.0f} times their "
+            f"{scope.n_far} of {scope.n_llms} effective sizes "
+            f"{'is' if scope.n_far == 1 else 'are'} more than {FAR:.0f} times their "
             f"largest LLM ({format_count(scope.largest_reference)} parameters)"
         )
     return f"Extrapolated far beyond the reference runs: {' and '.join(parts)}." if parts else ""

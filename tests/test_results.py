@@ -1,0 +1,413 @@
+"""A fit as a folder: round trips, tampering, force, and failures half way."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import xarray as xr
+from fake_fit import fake_fit
+
+import bayesdense
+from bayesdense import results
+from bayesdense.errors import FitFolderError
+from bayesdense.files import sha256_of, write_bytes_atomic
+from bayesdense.manifest import read_manifest
+from bayesdense.results import Fit, add_file, ensure_writable, load_fit
+from bayesdense.spec import ModelSpec, load_spec
+
+SUMMARY = {"summary.json": b"{}\n"}
+MANIFEST_SCHEMA = Path(bayesdense.__file__).parent / "schemas" / "manifest.schema.json"
+HOSTILE = (
+    "a\nb",
+    "näme 🦙 模型",
+    "<script>alert(1)</script>",
+    "../../etc/passwd",
+    " spaces ",
+    "",
+    'q"uo,te\t;',
+    "x" * 300,
+    "\x1b[31mred",
+    "=1+1",
+)
+
+
+@pytest.fixture(scope="module")
+def fit() -> Fit:
+    return fake_fit(draws=50)
+
+
+@pytest.fixture(scope="module")
+def saved(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit.save(tmp_path_factory.mktemp("saved") / "fits" / "fake", files=SUMMARY)
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "fit"))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_round_trip_keeps_every_group_and_attribute(fit: Fit, folder: Path) -> None:
+    again = load_fit(folder)
+    assert again.tree.identical(fit.tree)
+    assert again.spec == fit.spec
+    assert again.spec.digest == fit.spec.digest
+    assert (again.seed, again.versions, again.timings) == (fit.seed, fit.versions, fit.timings)
+    assert again.dataset_info == fit.dataset_info
+    assert again.dataset_warnings == ("few LLMs: 8 of 5 families",)
+    assert isinstance(again.seed, int)
+
+
+def test_loaded_types_are_those_saved(folder: Path) -> None:
+    tree = load_fit(folder).tree
+    assert tree["sample_stats"]["diverging"].dtype == bool
+    assert tree["constant_data"]["family_idx"].dtype.kind == "i"
+    assert tree["posterior"]["growth_rate"].attrs["units"] == "1/year"
+    assert isinstance(tree["posterior"]["growth_rate"].values, np.ndarray)
+
+
+def test_units_of_time_stay_numbers(fit: Fit, tmp_path: Path) -> None:
+    tree = fit.tree.copy()
+    days = xr.Dataset({"t": ("llm", np.arange(3.0), {"units": "days"})})
+    years = xr.Dataset({"t": ("llm", np.arange(3.0), {"units": "years since 2024-01-01"})})
+    tree["days"], tree["years"] = xr.DataTree(days), xr.DataTree(years)
+    Fit(tree, fit.spec).save(tmp_path / "f", files=SUMMARY)
+    loaded = load_fit(tmp_path / "f").tree
+    for group in ("days", "years"):
+        np.testing.assert_array_equal(loaded[group]["t"].values, np.arange(3.0))
+
+
+def test_hostile_names_survive(tmp_path: Path) -> None:
+    fake_fit(draws=20, llms=HOSTILE).save(tmp_path / "f", files=SUMMARY)
+    assert tuple(load_fit(tmp_path / "f").posterior["llm"].values.tolist()) == HOSTILE
+
+
+def test_a_name_that_netcdf_cannot_hold_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FitFolderError, match="could not be written"):
+        fake_fit(draws=20, llms=["nul\0nul", "b"]).save(tmp_path / "f", files=SUMMARY)
+    assert list((tmp_path / "f").iterdir()) == []
+
+
+def test_repr_names_model_and_dataset(fit: Fit) -> None:
+    assert repr(fit) == "Fit(model 'joint', dataset 'fake', 4 chains x 50 draws, seed 7)"
+
+
+def test_fit_is_frozen(fit: Fit) -> None:
+    with pytest.raises(AttributeError):
+        fit.spec = load_spec("joint")  # type: ignore[misc]
+
+
+def test_a_missing_attribute_is_named(fit: Fit) -> None:
+    with pytest.raises(FitFolderError, match="'seed'"):
+        _ = Fit(xr.DataTree(), fit.spec).seed
+
+
+def test_a_missing_group_is_empty(fit: Fit) -> None:
+    assert not fit.group("warmup").data_vars
+
+
+def test_manifest_lists_sizes_and_digests(folder: Path) -> None:
+    content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    jsonschema.validate(content, json.loads(MANIFEST_SCHEMA.read_text(encoding="utf-8")))
+    assert set(content["files"]) == {"fit.nc", "summary.json"}
+    for name, record in content["files"].items():
+        assert record["size"] == (folder / name).stat().st_size
+        assert record["sha256"] == sha256_of(folder / name)
+
+
+def test_no_temporary_files_stay(folder: Path) -> None:
+    assert sorted(p.name for p in folder.iterdir()) == ["fit.nc", "manifest.json", "summary.json"]
+
+
+def flip_a_bit(folder: Path) -> str:
+    path = folder / "fit.nc"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    return r"fit\.nc: its SHA-256 differs"
+
+
+def truncate(folder: Path) -> str:
+    path = folder / "fit.nc"
+    path.write_bytes(path.read_bytes()[:-1])
+    return r"fit\.nc: holds \d+ bytes, manifest\.json says \d+"
+
+
+def remove_tree(folder: Path) -> str:
+    (folder / "fit.nc").unlink()
+    return r"fit\.nc: missing"
+
+
+def remove_summary(folder: Path) -> str:
+    (folder / "summary.json").unlink()
+    return r"summary\.json: missing"
+
+
+def edit_summary(folder: Path) -> str:
+    (folder / "summary.json").write_bytes(b"[]\n")
+    return r"summary\.json: its SHA-256 differs"
+
+
+def remove_manifest(folder: Path) -> str:
+    (folder / "manifest.json").unlink()
+    return r"no manifest\.json.*never finished"
+
+
+def break_manifest(folder: Path) -> str:
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+    return r"manifest\.json: not readable as JSON"
+
+
+def binary_manifest(folder: Path) -> str:
+    (folder / "manifest.json").write_bytes(b"\xff\xfe\x00")
+    return r"manifest\.json: not readable as JSON"
+
+
+def change_manifest(change: Callable[[dict], object], message: str) -> Callable[[Path], str]:
+    def tamper(folder: Path) -> str:
+        path = folder / "manifest.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        change(content)
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return message
+
+    return tamper
+
+
+def nest_tree(folder: Path) -> str:
+    (folder / "fit.nc").unlink()
+    (folder / "fit.nc").mkdir()
+    return r"fit\.nc: (cannot be read|holds)"
+
+
+TAMPERINGS = [
+    flip_a_bit,
+    truncate,
+    remove_tree,
+    remove_summary,
+    edit_summary,
+    remove_manifest,
+    break_manifest,
+    binary_manifest,
+    nest_tree,
+    change_manifest(lambda c: c.update(schema=2), "schema 2, this version of bayesdense reads 1"),
+    change_manifest(lambda c: c.pop("schema"), "schema None"),
+    change_manifest(lambda c: c.update(files={}), "lists no files"),
+    change_manifest(lambda c: c.update(files=[]), "lists no files"),
+    change_manifest(lambda c: c["files"].pop("fit.nc"), r"does not list fit\.nc"),
+    change_manifest(lambda c: c["files"].update({"../x": {}}), r"'\.\./x' is not a file's"),
+    change_manifest(lambda c: c["files"].update({"x": {"size": 1}}), "'x' is not a file's record"),
+    change_manifest(lambda c: c["files"].update({"x": 3}), "'x' is not a file's record"),
+]
+
+
+@pytest.mark.parametrize("tamper", TAMPERINGS, ids=range(len(TAMPERINGS)))
+def test_a_fit_that_differs_from_its_manifest_is_not_loaded(
+    folder: Path, tamper: Callable[[Path], str]
+) -> None:
+    message = tamper(folder)
+    with pytest.raises(FitFolderError, match=message):
+        load_fit(folder)
+
+
+def reseal(folder: Path) -> None:
+    """Make a manifest that agrees with whatever lies in the folder."""
+    add_or = {p.name: results.record_of(p) for p in folder.iterdir() if p.name != "manifest.json"}
+    results.write_manifest(folder, add_or)
+
+
+def test_unreadable_netcdf_says_so(folder: Path) -> None:
+    (folder / "fit.nc").write_bytes(b"no HDF5 here")
+    reseal(folder)
+    with pytest.raises(FitFolderError, match=r"fit\.nc: not readable as netCDF"):
+        load_fit(folder)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("schema", 2, "schema 2, this version"),
+        ("spec", "{", "specification cannot be read"),
+        ("spec", '{"schema": 1}', "specification cannot be read"),
+        ("spec_digest", "f" * 64, "reads differently here"),
+    ],
+)
+def test_a_tree_from_another_version_is_refused(
+    fit: Fit, tmp_path: Path, attribute: str, value: object, message: str
+) -> None:
+    tree = fit.tree.copy()
+    tree.attrs[attribute] = value
+    Fit(tree, fit.spec).save(tmp_path / "f", files=SUMMARY)
+    with pytest.raises(FitFolderError, match=message):
+        load_fit(tmp_path / "f")
+
+
+def test_a_foreign_file_is_left_alone(fit: Fit, folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    load_fit(folder)
+    fit.save(folder, files=SUMMARY, force=True)
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: None, "no such folder"),
+        (lambda p: p.mkdir(), r"no manifest\.json"),
+        (lambda p: p.write_text("x", encoding="utf-8"), "a file; a fit is a folder"),
+    ],
+)
+def test_what_is_no_fit_is_named(
+    tmp_path: Path, make: Callable[[Path], object], message: str
+) -> None:
+    make(tmp_path / "x")
+    with pytest.raises(FitFolderError, match=message):
+        load_fit(tmp_path / "x")
+
+
+def test_an_existing_fit_is_never_touched_without_force(fit: Fit, folder: Path) -> None:
+    before = snapshot(folder)
+    for refuse in (ensure_writable, lambda path: fit.save(path, files=SUMMARY)):
+        with pytest.raises(FitFolderError, match=r"already holds a fit.*--force.*--out"):
+            refuse(folder)
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize("name", ["fit.nc", "manifest.json", "summary.json", "report.html"])
+def test_parts_of_a_fit_are_in_the_way_too(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("x", encoding="utf-8")
+    with pytest.raises(FitFolderError, match=name):
+        ensure_writable(tmp_path)
+    ensure_writable(tmp_path, force=True)
+
+
+def test_a_file_in_the_way_is_refused_even_with_force(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x", encoding="utf-8")
+    for path in (tmp_path / "x", tmp_path / "x" / "y" / "z"):
+        with pytest.raises(FitFolderError, match=r"is a file.*--out"):
+            ensure_writable(path, force=True)
+
+
+def test_ensure_writable_makes_nothing(tmp_path: Path) -> None:
+    ensure_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(FitFolderError, match="read-only"):
+        ensure_writable(tmp_path / "a")
+
+
+def test_force_replaces_the_fit_and_its_old_report(fit: Fit, folder: Path) -> None:
+    add_file(folder, "report.html", b"<p>old</p>")
+    other = fake_fit(draws=20, seed=8)
+    other.save(folder, files=SUMMARY, force=True)
+    assert load_fit(folder).seed == 8
+    assert not (folder / "report.html").exists()
+
+
+def test_force_keeps_a_report_that_is_not_the_fits(fit: Fit, folder: Path) -> None:
+    (folder / "report.html").write_text("mine", encoding="utf-8")
+    fit.save(folder, files=SUMMARY, force=True)
+    assert (folder / "report.html").exists()
+
+
+def test_a_failed_write_leaves_the_old_fit_whole(
+    fit: Fit, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(folder)
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(xr.DataTree, "to_netcdf", full_disk)
+    with pytest.raises(FitFolderError, match="No space left"):
+        fit.save(folder, files=SUMMARY, force=True)
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_crash_at_any_rename_leaves_a_folder_that_is_refused_not_misread(
+    fit: Fit, folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    calls = []
+
+    def crash(source: object, target: object, *, real: Callable = os.replace) -> None:
+        calls.append(target)
+        if len(calls) == step:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", crash)
+        with pytest.raises(KeyboardInterrupt):
+            fake_fit(draws=20, seed=8).save(folder, files=SUMMARY, force=True)
+    assert not any(path.suffix == ".tmp" for path in folder.iterdir())
+    with pytest.raises(FitFolderError, match=r"no manifest\.json"):
+        load_fit(folder)
+    fit.save(folder, files=SUMMARY, force=True)
+    assert load_fit(folder).seed == 7
+
+
+def test_the_manifest_is_renamed_last(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+    real = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (order.append(Path(b).name), real(a, b))[1])
+    fit.save(tmp_path / "f", files=SUMMARY)
+    assert order == ["fit.nc", "summary.json", "manifest.json"]
+
+
+def test_add_file_joins_the_manifest(folder: Path) -> None:
+    add_file(folder, "report.html", b"<p>one</p>")
+    add_file(folder, "report.html", b"<p>two</p>")
+    assert read_manifest(folder)["report.html"]["size"] == 10
+    load_fit(folder)
+
+
+def test_a_crash_while_adding_leaves_a_loadable_fit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_file(folder, "report.html", b"<p>one</p>")
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "record_of", lambda path: 1 / 0)  # after the file was replaced
+        with pytest.raises(ZeroDivisionError):
+            add_file(folder, "report.html", b"<p>two</p>")
+    load_fit(folder)
+
+
+def test_add_file_refuses_a_broken_fit(folder: Path) -> None:
+    flip_a_bit(folder)
+    with pytest.raises(FitFolderError):
+        add_file(folder, "report.html", b"")
+
+
+def test_write_bytes_atomic_keeps_the_old_content_on_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x"
+    write_bytes_atomic(path, b"old")
+    monkeypatch.setattr(os, "fsync", lambda handle: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_bytes_atomic(path, b"new")
+    assert snapshot(tmp_path) == {"x": b"old"}
+
+
+def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    write_bytes_atomic(tmp_path / "atomic", b"")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_spec_round_trips_as_the_folder_needs(fit: Fit) -> None:
+    assert ModelSpec.from_json(fit.spec.to_json()) == fit.spec
