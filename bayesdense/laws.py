@@ -93,7 +93,7 @@ def chinchilla_loss(
 
     Examples
     --------
-    >>> float(chinchilla_loss(0.0, 0.0, 0.1, 0.3, 0.34, 0.2, 0.3))
+    >>> round(float(chinchilla_loss(0.0, 0.0, 0.1, 0.3, 0.34, 0.2, 0.3)), 12)
     0.6
     """
     return (
@@ -348,7 +348,7 @@ def logistic_score(
 
     Examples
     --------
-    >>> float(logistic_score(0.2, 0.25, 0.95, 25.0, 0.2))
+    >>> round(float(logistic_score(0.2, 0.25, 0.95, 25.0, 0.2)), 12)
     0.6
     """
     return score_floor + (score_ceiling - score_floor) * expit(
