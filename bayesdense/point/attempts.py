@@ -63,13 +63,12 @@ def attempt_null(
     """Fit the records line in worlds without growth: observed dates, permuted residuals.
 
     Residuals are those of the least squares trend on ALL LLMs. A permutation keeps whole families
-    together: the residuals of a family stay one block, in their order of date; the blocks are
-    shuffled and laid end to end over the release dates, sorted by the family's first release and
-    then by date. So every date keeps its number of releases (the attempts that the null is about)
-    and every residual is used once. As families differ in size, a block may run over the dates of
-    neighbouring families: permuting only among families of one size would pin the largest to
-    their own dates, and moving families with their own dates would change the number of attempts
-    per date.
+    together: the residuals of a family stay one block, in their order of date (on one day, in
+    random order); the blocks are shuffled and laid end to end over the release dates. So every
+    date keeps its number of releases (the attempts that the null is about) and every residual is
+    used once. As families differ in size, a block may run over the dates of neighbouring
+    families: permuting only among families of one size would pin the largest to their own dates,
+    and moving families with their dates would change the number of attempts per date.
 
     Parameters
     ----------
@@ -97,34 +96,29 @@ def attempt_null(
     if slope is None:
         return None
     residual = log_density - np.mean(log_density) - slope * (days - np.mean(days))
-    slots = _slots(days, family)
     blocks = max(1, n_permutations * days.size // _BLOCK_VALUES)
     slopes = np.concatenate(
         [
-            record_slopes(days, shuffle_families(residual, family, slots, len(part), rng))
+            record_slopes(days, shuffle_families(days, residual, family, len(part), rng))
             for part in np.array_split(np.arange(n_permutations), blocks)
         ]
     )
     return _summarise(slopes, observed_slope)
 
 
-def _slots(days: Ints, family: Ints) -> Ints:
-    """Rows sorted by their family's first release, families apart, then by date."""
-    first = np.full(family.max() + 1, np.iinfo(np.int64).max)
-    np.minimum.at(first, family, days)
-    return np.lexsort((days, family, first[family]))
-
-
 def shuffle_families(
-    values: Floats, family: Ints, slots: Ints, n_permutations: int, rng: np.random.Generator
+    days: Ints, values: Floats, family: Ints, n_permutations: int, rng: np.random.Generator
 ) -> Floats:
-    """Values with family blocks shuffled over `slots`, one permutation per row of the result."""
-    n_families = int(family.max()) + 1
+    """Lay shuffled family blocks of values over the dates, one permutation per row of the result.
+
+    Same-day dates are interchangeable, as only the best of a day can be a record.
+    """
+    n_families, (day, day_index) = int(family.max()) + 1, np.unique(days, return_inverse=True)
     place = rng.permuted(np.tile(np.arange(n_families), (n_permutations, 1)), axis=1)
-    # Stable: within a family the order of the slots (its dates) is kept.
-    source = np.argsort(place[:, family[slots]], axis=1, kind="stable")
+    # Block by block, in a block by date, on a day by the random fraction.
+    key = place[:, family] * day.size + day_index + rng.random((n_permutations, values.size))
     shuffled = np.empty((n_permutations, values.size))
-    shuffled[:, slots] = values[slots][source]
+    shuffled[:, np.argsort(days, kind="stable")] = values[np.argsort(key, axis=1)]
     return shuffled
 
 
