@@ -140,7 +140,7 @@ class DoublingTime:
         To be counted (``(draws > 0) & (draws < 150)``), never averaged.
         """
         return xr.DataArray(
-            doubling_time_days(self.growth.draws.values),
+            _signed_days(self.growth.draws.values),
             coords=self.growth.draws.coords,
             dims=self.growth.draws.dims,
             name=self.name.replace(" ", "_"),
@@ -235,7 +235,13 @@ def equals(chance: Probability) -> str:
 
 def _days(growth: float) -> float:
     """Doubling time in days at a growth rate; infinite where it does not grow."""
-    return float(doubling_time_days(growth)) if growth > 0.0 else math.inf
+    return float(_signed_days(growth)) if growth > 0.0 else math.inf
+
+
+def _signed_days(growth: Any) -> Any:  # noqa: ANN401  (number or array, as in laws.py)
+    """Doubling time in days at growth rates; slower than the largest float is infinite."""
+    with np.errstate(over="ignore"):
+        return doubling_time_days(growth)
 
 
 def _rate(days: float) -> float:
