@@ -13,11 +13,15 @@ from typing import Any
 
 import jsonschema
 import pytest
+from fake_fit import fake_checks, fake_fit
 from rich.console import Console
 
 import bayesdense
+from bayesdense import summary
 from bayesdense.cli import app as program
-from bayesdense.cli.output import clean, table
+from bayesdense.cli import words
+from bayesdense.cli.options import Format
+from bayesdense.cli.output import clean, emit, table
 from bayesdense.cli.progress import Reporter
 from bayesdense.errors import BayesdenseError, CheckFailure, SamplingInterrupted
 
@@ -342,6 +346,43 @@ def test_table_cells_are_no_markup() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[/nothing]" in text
     assert "[b]x" in text
+
+
+def test_a_summary_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    fit = fake_fit(llms=[f"maker/llm-with-a-long-name-{k}-Base" for k in range(8)])
+    content = summary.summarize(fit, fake_checks("review"))
+    hold(content, "summary")
+    llms = words.llm_table(summary.llm_text_table(fit))
+    answer = words.summary_answer(content, summary.headline(content), *llms)
+    emit(answer, Format.TABLE)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert [line[0] for line in shown.splitlines() if "2025-" in line and "B)" in line] == [
+        ">",
+        ">",
+    ]
+    emit(answer, Format.CSV)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["lower_bound_only"] for row in rows].count("true") == 2
+    assert rows[0]["n_params"] == "6500000000"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [((1.0, 2.5), "1.00 to 2.50"), ((1.0, None), "1.00 to unbounded")],
+)
+def test_an_open_end_is_spelt_out(bounds: tuple[float | None, float | None], text: str) -> None:
+    assert words.interval(bounds) == text
+
+
+def test_nested_json_becomes_columns() -> None:
+    tree = {"loss": {"median": 1.0, "eti95_mean": [0.5, None]}, "names": ["a", "b", "c"]}
+    assert words.flat(tree) == {
+        "loss_median": 1.0,
+        "loss_eti95_mean_low": 0.5,
+        "loss_eti95_mean_high": None,
+        "names": ["a", "b", "c"],
+    }
 
 
 def test_no_color_is_respected(tiny: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -13,6 +14,9 @@ from rich.text import Text
 
 from bayesdense.cli.options import Format
 from bayesdense.wording import printable
+
+#: Floats below this hold whole numbers exactly.
+_EXACT: Final = 2.0**53
 
 type Row = Mapping[str, object]
 
@@ -63,8 +67,12 @@ def _write_csv(rows: Sequence[Row]) -> None:
 
 
 def _csv_cell(value: object) -> object:
-    """JSON's words for booleans, so that the file reads back as a dataset's would."""
-    return str(value).lower() if isinstance(value, bool) else value
+    """JSON's words for booleans, and whole numbers without `.0`, as a dataset's files have them."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value
 
 
 def clean(value: object) -> str:
@@ -77,7 +85,11 @@ def clean(value: object) -> str:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    compact: bool = False,
 ) -> Table:
     """Lay out a table for people.
 
@@ -89,8 +101,15 @@ def table(
         Cells, one sequence a row; None is shown as a dash.
     right : Sequence of str
         Columns whose cells are aligned to the right (numbers).
+    compact : bool
+        Without lines, for tables that are wide or long.
     """
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    made = Table(
+        box=None if compact else box.SIMPLE_HEAD,
+        padding=(0, 2, 0, 0) if compact else (0, 1),
+        pad_edge=False,
+        header_style="bold",
+    )
     for column in columns:
         numeric = column in right
         made.add_column(

@@ -37,8 +37,8 @@ def summarize(
     loaded = load_fit(fit)
     summary = summarize_fit(loaded, check_fit(loaded), threshold_days=threshold)
     growth = words.frame_table(growth_text_table(loaded), right=("median",))
-    llms = words.frame_table(llm_text_table(loaded))
-    emit(words.summary_answer(summary, headline(summary), growth, llms), form)
+    llms = words.llm_table(llm_text_table(loaded))
+    emit(words.summary_answer(summary, headline(summary), growth, *llms), form)
 
 
 def predict(

@@ -75,7 +75,7 @@ def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
     yield f"checks: {checks['status'].upper()}"
     for item in checks["items"]:
         if item["status"] != "pass":
-            yield f"  {item['status'].upper()} {item['name']}: {item['advice']}"
+            yield f"  {item['status'].upper()} {item['name']}: {item['advice']}".rstrip(": ")
 
 
 def summary_answer(summary: Mapping[str, Any], *body: RenderableType) -> Answer:
@@ -89,6 +89,33 @@ def summary_answer(summary: Mapping[str, Any], *body: RenderableType) -> Answer:
         What is said to people.
     """
     return Answer(payload=summary, rows=[flat(llm) for llm in summary["llms"]], body=body)
+
+
+def llm_table(frame: "pd.DataFrame") -> Iterator[RenderableType]:
+    """Lay out sizes and densities, one line an LLM, with a mark where a size is but a bound.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What `bayesdense.summary.llm_text_table` returns; its notes become marks, as they would
+        not fit into 80 columns.
+    """
+    marks = [_mark(note) for note in frame["note"]]
+    sizes = ["effective size", "density"]
+    cells = frame[["llm", "released", "parameters", *sizes]].values.tolist()
+    yield table(
+        ("", "LLM", "released", "size", "effective size (95 %)", "density (95 %)"),
+        ([mark, *row] for mark, row in zip(marks, cells, strict=True)),
+        right=("released", "size", "effective size (95 %)", "density (95 %)"),
+        compact=True,
+    )
+    if any(marks):
+        yield "> scores give a lower bound on the size only, < an upper bound only"
+
+
+def _mark(note: str) -> str:
+    """Shorten a note to a sign."""
+    return ">" if note.startswith("lower") else "<" if note.startswith("upper") else ""
 
 
 def frame_table(frame: "pd.DataFrame", *, right: Sequence[str] = ()) -> Table:
