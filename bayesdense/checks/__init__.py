@@ -1,0 +1,40 @@
+"""Verdict on a fit: convergence, precision, numerical error, misfit, and what it leans on.
+
+`check` never looks at more than the fit itself and imports no PyMC. A threshold that is missed
+gives REVIEW where it is news about the data or the model, FAIL where the numbers cannot be used.
+"""
+
+from bayesdense.checks.sampling import finite, sampling
+from bayesdense.checks.thresholds import THRESHOLDS, Status, Thresholds
+from bayesdense.checks.verdict import CheckResult, Checks
+from bayesdense.results import Fit
+
+__all__ = ["THRESHOLDS", "CheckResult", "Checks", "Status", "Thresholds", "check"]
+
+
+def check(fit: Fit) -> Checks:
+    """Check a fit against fixed thresholds.
+
+    Parameters
+    ----------
+    fit
+        From `bayesdense.fit` or `load_fit`. A check whose group the fit lacks (no scores in a
+        fit of densities, no held-out points) is absent.
+
+    Returns
+    -------
+    Checks
+        `status` is the worst of all `items`; every check made is there, also those that passed.
+
+    Examples
+    --------
+    ``check(fit).raise_for_failure()``; ``print(check(fit))`` shows the table.
+    """
+    found = sampling(fit)
+    return Checks(
+        items=(finite(fit.posterior), *found.items),
+        max_rhat=found.max_rhat,
+        min_ess_bulk=found.min_ess_bulk,
+        min_ess_tail=found.min_ess_tail,
+        divergences=found.divergences,
+    )
