@@ -21,9 +21,13 @@ type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-#: Nodes over which the spacing grows e-fold outside the core, and nodes on each side there.
+#: Nodes over which the spacing grows e-fold outside the core.
 _STRETCH = 2.0
-_STRETCH_NODES = 13
+#: Log units covered below and above the core. Towards N = 0 the loss grows without bound, so that
+#: the score is soon at its floor, and more would overflow; above, N^-exponent dies slowly.
+_REACH = (100.0, 300.0)
+#: Log units by which the core exceeds the LLMs' own sizes: a density of exp(8) is far from any.
+SIZE_MARGIN = 8.0
 #: Terms this far (on the log) below the largest add less than 1e-16 of the sum.
 _NEGLIGIBLE = 40.0
 
@@ -33,7 +37,7 @@ class Grid:
     """Nodes of the trapezoid rule in log parameters; the first and last carry the tails.
 
     Between `low` and `high` the nodes are `spacing` apart; outside, the spacing grows smoothly to
-    hundreds of log units, where no law changes any more. A smooth change of variable keeps the
+    hundreds of log units, where no score changes any more. A smooth change of variable keeps the
     trapezoid rule exponentially accurate (Trefethen and Weideman 2014).
 
     Attributes
@@ -49,9 +53,13 @@ class Grid:
 
 
 def make_grid(low: float, high: float, spacing: float) -> Grid:
-    """Lay a grid over log sizes that keeps `spacing` between `low` and `high`."""
+    """Lay a grid over log sizes that keeps `spacing` between `low` and `high`.
+
+    The ends lie as far out whatever the spacing, so that the law is flat there.
+    """
     n_core = math.ceil((high - low) / spacing)
-    u = np.arange(-_STRETCH_NODES, n_core + _STRETCH_NODES + 1, dtype=float)
+    below, above = (math.ceil(_STRETCH * math.log(r / (_STRETCH * spacing))) for r in _REACH)
+    u = np.arange(-below, n_core + above + 1, dtype=float)
     rise, fall = np.exp((u - n_core) / _STRETCH), np.exp(-u / _STRETCH)
     x = low + spacing * (u + _STRETCH * (rise - fall))
     widths = spacing * (1 + rise + fall)
@@ -100,8 +108,10 @@ def log_cells(mean: Floats, var: Floats, cells: Cells) -> Floats:
     residual = cells.logit_score[:, None] - mean[cells.benchmark_idx]
     cell_var = var[cells.noise_idx]
     per_cell = -0.5 * residual**2 / cell_var - 0.5 * np.log(cell_var) - _HALF_LOG_2PI
-    sums = np.concatenate([np.zeros((1, mean.shape[1])), np.cumsum(per_cell, axis=0)])
-    return np.asarray(sums[cells.first[1:]] - sums[cells.first[:-1]])
+    # Not as differences of a cumulated sum: one cell far off would cost all others their digits.
+    out = np.zeros((len(cells.first) - 1, mean.shape[1]))
+    np.add.at(out, np.repeat(np.arange(len(out)), np.diff(cells.first)), per_cell)
+    return out
 
 
 def log_marginal(mean: Floats, var: Floats, log_weight: Floats, cells: Cells) -> Floats:
