@@ -3,45 +3,27 @@
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from fake_fit import fake_checks, fake_fit
+from program import cli, hold
 from rich.console import Console
 
 import bayesdense
 from bayesdense import summary
-from bayesdense.cli import app as program
+from bayesdense.cli import app as entry
 from bayesdense.cli import words
 from bayesdense.cli.options import Format
 from bayesdense.cli.output import clean, emit, table
 from bayesdense.cli.progress import Reporter
 from bayesdense.errors import BayesdenseError, CheckFailure, SamplingInterrupted
 
-SCHEMAS = Path(bayesdense.__file__).parent / "schemas"
 VERBS = ("list", "show", "validate", "fit", "check", "summarize", "predict", "point")
-ENVIRONMENT = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80"}
-
-
-def cli(
-    *arguments: str | Path, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the program as a user does, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "bayesdense", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env={**ENVIRONMENT, **(env or {})},
-        check=False,
-    )
 
 
 def invoke(
@@ -50,7 +32,7 @@ def invoke(
     """Run the program in this process (quicker): status, stdout, stderr."""
     monkeypatch.setattr(sys, "argv", ["bayesdense", *map(str, arguments)])
     with pytest.raises(SystemExit) as leaving:
-        program.main()
+        entry.main()
     out, err = capsys.readouterr()
     return int(leaving.value.code or 0), out, err
 
@@ -58,13 +40,6 @@ def invoke(
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     return lambda *arguments: invoke(monkeypatch, capsys, *arguments)
-
-
-def hold(payload: object, schema: str) -> None:
-    """Hold a JSON output against its schema."""
-    content = json.loads((SCHEMAS / f"{schema}.schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator.check_schema(content)
-    jsonschema.validate(payload, content)
 
 
 @pytest.fixture
@@ -234,6 +209,7 @@ def test_validate_a_model_file(tmp_path: Path, call: Any) -> None:
 def test_point_reproduces_the_paper(call: Any) -> None:
     status, out, _ = call("point", "densing-published", "--format", "json", "--permutations", "50")
     payload = json.loads(out)
+    hold(payload, "point")
     assert status == 0
     assert payload["n_records"] == 9
     assert payload["doubling_time_days"] == pytest.approx(106.2, abs=0.05)
