@@ -1,0 +1,319 @@
+"""Sampling coordinates: a bijection between a vector z and the model's natural parameters.
+
+The `pm.Model` defines the density, in natural parameters. Here stands a second set of
+coordinates in which that density is nearly round, and the log Jacobian between the two:
+
+- a parameter with a prior of numbers: its prior's quantile map, or the log, so that z is about
+  standard normal a priori;
+- a hierarchical parameter that data pin: its own log (centred); one that they do not: its offset
+  in units of the hierarchical sd (non-centred);
+- the loss law of a benchmark: what the ladder pins. At the ladder's centre these are the loss
+  L0 = E + a + b, the elasticities alpha a / L0 and beta b / L0; what it pins less are the shares
+  of E in L0 and of a in a + b. The natural parameters lie on a curved ridge, these do not.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pymc.model.transform.conditioning import remove_value_transforms
+from pymc.model.transform.optimization import freeze_dims_and_data
+from pytensor.graph.replace import graph_replace
+from pytensor.tensor.variable import TensorVariable
+
+from bayesdense.kernel import Floats
+from bayesdense.laws import expit
+from bayesdense.priors import Prior, hyper_name
+from bayesdense.spec import ModelSpec
+
+_LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
+_LAW_BLOCKS = ("log_loss", "floor_share", "param_share", "param_elasticity", "token_elasticity")
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """The bijection: blocks of z, natural parameters as expressions of z, and the log density.
+
+    Attributes
+    ----------
+    z
+        Symbolic vector of all coordinates.
+    blocks
+        Name -> slice of z.
+    natural
+        Name of every free variable of the model -> its expression in z.
+    log_density
+        Log density of z: the model's in natural parameters plus the log Jacobian.
+    start
+        A point from which the mode is found, from priors and data.
+    """
+
+    z: TensorVariable
+    blocks: Mapping[str, slice]
+    natural: Mapping[str, TensorVariable]
+    log_density: TensorVariable
+    start: Floats
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return len(self.start)
+
+
+class _Builder:
+    """Collects blocks while the maps are laid out; private to `coordinates`."""
+
+    def __init__(self, z: TensorVariable) -> None:
+        self.z = z
+        self.blocks: dict[str, slice] = {}
+        self.start: list[Floats] = []
+        self.natural: dict[str, TensorVariable] = {}
+        self.log_jacobian: list[TensorVariable] = []
+
+    def take(self, name: str, start: Floats) -> TensorVariable:
+        """Claim the next entries of z."""
+        first = sum(len(part) for part in self.start)
+        self.start.append(start)
+        self.blocks[name] = slice(first, first + len(start))
+        return self.z[first : first + len(start)]
+
+
+def coordinates(
+    spec: ModelSpec, model: pm.Model, scales: Mapping[str, Floats], informed: Mapping[str, Floats]
+) -> Coordinates:
+    """Lay out the coordinates of a model that `build_model` made.
+
+    Parameters
+    ----------
+    spec, model
+        The specification and the model built from it.
+    scales
+        Data vectors that priors refer to (`Benchmarks.data_scales`).
+    informed
+        Variable -> 1 for the entries that data pin, 0 for others; absent: all pinned.
+    """
+    natural_model = remove_value_transforms(freeze_dims_and_data(model))
+    shapes = {rv.name: rv.shape.eval() for rv in natural_model.free_RVs}
+    priors = _all_priors(spec)
+    build = _Builder(pt.dvector("z"))
+    if spec.is_joint:
+        _law_map(build, spec, priors, scales, shapes)
+    for name, shape in shapes.items():
+        if name not in build.natural:
+            _variable_map(build, name, shape, priors.get(name), scales, informed)
+    values = {natural_model.rvs_to_values[rv]: build.natural[rv.name] for rv in natural_model.free_RVs}
+    log_density = graph_replace(natural_model.logp(), values) + sum(
+        term.sum() for term in build.log_jacobian
+    )
+    return Coordinates(
+        z=build.z,
+        blocks=MappingProxyType(build.blocks),
+        natural=MappingProxyType(build.natural),
+        log_density=log_density,
+        start=np.concatenate(build.start),
+    )
+
+
+def _all_priors(spec: ModelSpec) -> dict[str, Prior]:
+    """Every variable with a prior, hyperparameters included."""
+
+    def walk(name: str, prior: Prior) -> dict[str, Prior]:
+        found = {name: prior}
+        for key, value in prior.kwargs.items():
+            if isinstance(value, Prior):
+                found |= walk(hyper_name(name, key), value)
+        return found
+
+    out: dict[str, Prior] = {}
+    for component in spec.components.values():
+        for name, prior in component.priors.items():
+            out |= walk(name, prior)
+    return out
+
+
+def _unit(prior: Prior, scales: Mapping[str, Floats]) -> Floats | float:
+    """Unit of a prior, 1 where it has none."""
+    return scales[prior.scale] if prior.scale else 1.0
+
+
+def _law_map(
+    build: _Builder,
+    spec: ModelSpec,
+    priors: Mapping[str, Prior],
+    scales: Mapping[str, Floats],
+    shapes: Mapping[str, Floats],
+) -> None:
+    """Loss law by what the ladder pins.
+
+    With phi the floor's share and s the share of a in a + b:
+    E = L0 phi, a = L0 (1 - phi) s, b = L0 (1 - phi)(1 - s), alpha = u / ((1 - phi) s),
+    beta = v / ((1 - phi)(1 - s)). The Jacobian of (E, a, b) in (log L0, phi, s) is
+    L0^3 (1 - phi), without a floor that of (a, b) is L0^2; exponents add alpha beta.
+    """
+    n = int(shapes["param_coef"][0])
+    has_floor = "loss_floor" in shapes
+    centre = np.log(scales["loss_centre"])
+    log_loss = centre + build.take("law:log_loss", np.zeros(n))
+    floor_z = build.take("law:floor_share", np.full(n, -0.5)) if has_floor else None
+    share_z = build.take("law:param_share", np.zeros(n))
+    elasticity = np.log(0.12)
+    log_u = elasticity + build.take("law:param_elasticity", np.zeros(n))
+    log_v = elasticity + build.take("law:token_elasticity", np.zeros(n))
+    share, rest = expit(share_z), expit(-share_z)
+    log_reducible = pt.zeros(n)
+    if floor_z is not None:
+        log_reducible = pt.log(0.5 * pt.erfc(floor_z / np.sqrt(2)))
+        build.natural["loss_floor"] = pt.exp(log_loss) * 0.5 * pt.erfc(-floor_z / np.sqrt(2))
+        build.log_jacobian.append(log_loss + log_reducible - 0.5 * floor_z**2 - _LOG_SQRT_2PI)
+    log_s, log_r = pt.log(share), pt.log(rest)
+    log_alpha, log_beta = log_u - log_reducible - log_s, log_v - log_reducible - log_r
+    build.natural["param_coef"] = pt.exp(log_loss + log_reducible + log_s)
+    build.natural["token_coef"] = pt.exp(log_loss + log_reducible + log_r)
+    build.natural["param_exponent"] = pt.exp(log_alpha)
+    build.natural["token_exponent"] = pt.exp(log_beta)
+    if not has_floor:
+        build.log_jacobian.append(pt.zeros(n))
+    build.log_jacobian.append(2 * log_loss + log_s + log_r + log_alpha + log_beta)
+
+
+def _variable_map(
+    build: _Builder,
+    name: str,
+    shape: Floats,
+    prior: Prior | None,
+    scales: Mapping[str, Floats],
+    informed: Mapping[str, Floats],
+) -> None:
+    """Map of one variable by the form of its prior."""
+    size = int(np.prod(shape))
+    z = build.take(name, np.zeros(size))
+    if prior is None:
+        value, log_jacobian = _EFFECTS[name](build, z)
+    elif prior.is_hierarchical:
+        value, log_jacobian = _hierarchical(build, name, z, prior, scales, informed)
+    else:
+        value, log_jacobian = _PRIOR_MAPS[prior.dist](z, prior, scales)
+    build.natural[name] = value.reshape(tuple(int(n) for n in shape))
+    build.log_jacobian.append(log_jacobian + pt.zeros(size))
+
+
+def _hierarchical(
+    build: _Builder,
+    name: str,
+    z: TensorVariable,
+    prior: Prior,
+    scales: Mapping[str, Floats],
+    informed: Mapping[str, Floats],
+) -> tuple[TensorVariable, TensorVariable]:
+    """Normal or log-normal about a mean and sd that are variables: centred where data pin it."""
+    mean, sd = (_parameter(build, name, key, prior, scales) for key in ("mu", "sigma"))
+    pinned = informed.get(name, 1.0)
+    guess = _prior_mean(prior)
+    linear = pinned * (guess + 0.3 * z) + (1 - pinned) * (mean + sd * z)
+    log_slope = pinned * np.log(0.3) + (1 - pinned) * pt.log(sd)
+    if prior.dist == "Normal":
+        unit = _unit(prior, scales)
+        return unit * linear, np.log(unit) + log_slope
+    value = pt.exp(linear) * _unit(prior, scales)
+    return value, pt.log(value) + log_slope
+
+
+def _parameter(
+    build: _Builder, name: str, key: str, prior: Prior, scales: Mapping[str, Floats]
+) -> TensorVariable:
+    """A parameter of a prior: a variable laid out before, or a number."""
+    value = prior.kwargs[key]
+    if not isinstance(value, Prior):
+        return pt.as_tensor(float(value))
+    hyper = hyper_name(name, key)
+    if hyper not in build.natural:
+        _variable_map(build, hyper, np.array([]), value, scales, {})
+    return build.natural[hyper]
+
+
+def _prior_mean(prior: Prior) -> float:
+    """Prior guess of the mean of a hierarchical variable."""
+    value = prior.kwargs["mu"]
+    return float(value.kwargs["mu"]) if isinstance(value, Prior) else float(value)
+
+
+def _normal(
+    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
+) -> tuple[TensorVariable, TensorVariable]:
+    """x = unit (mu + sigma z)."""
+    mu, sigma = float(prior.kwargs["mu"]), float(prior.kwargs["sigma"])  # type: ignore[arg-type]
+    unit = _unit(prior, scales)
+    return unit * (mu + sigma * z), pt.as_tensor(np.log(unit * sigma))
+
+
+def _log_normal(
+    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
+) -> tuple[TensorVariable, TensorVariable]:
+    """x = unit exp(mu + sigma z)."""
+    mu, sigma = float(prior.kwargs["mu"]), float(prior.kwargs["sigma"])  # type: ignore[arg-type]
+    log_value = np.log(_unit(prior, scales)) + mu + sigma * z
+    return pt.exp(log_value), log_value + np.log(sigma)
+
+
+def _half_normal(
+    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
+) -> tuple[TensorVariable, TensorVariable]:
+    """x = sigma sqrt 2 erfcinv(1 - Phi(z)): the prior's quantile at Phi(z)."""
+    sigma = float(prior.kwargs["sigma"]) * _unit(prior, scales)  # type: ignore[arg-type]
+    standard = np.sqrt(2) * pt.erfcinv(0.5 * pt.erfc(z / np.sqrt(2)))
+    return sigma * standard, np.log(sigma / 2) + 0.5 * standard**2 - 0.5 * z**2
+
+
+def _beta(
+    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
+) -> tuple[TensorVariable, TensorVariable]:
+    """x = logistic(centre + z / sqrt(smaller parameter)): logit, about unit scale a priori."""
+    alpha, beta = (
+        scales[value] if isinstance(value, str) else np.float64(value)  # type: ignore[arg-type]
+        for value in (prior.kwargs["alpha"], prior.kwargs["beta"])
+    )
+    slope = 1 / np.sqrt(np.minimum(alpha, beta))
+    position = np.log(alpha / beta) + slope * z
+    value = expit(position)
+    return value, pt.log(value) + pt.log(expit(-position)) + np.log(slope)
+
+
+def _gamma(
+    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
+) -> tuple[TensorVariable, TensorVariable]:
+    """x = unit exp(log mean + z / sqrt alpha)."""
+    alpha, beta = float(prior.kwargs["alpha"]), float(prior.kwargs["beta"])  # type: ignore[arg-type]
+    slope = 1 / np.sqrt(alpha)
+    log_value = np.log(_unit(prior, scales)) + np.log(alpha / beta) + slope * z
+    return pt.exp(log_value), log_value + np.log(slope)
+
+
+_Map = Callable[
+    [TensorVariable, Prior, Mapping[str, Floats]], tuple[TensorVariable, TensorVariable]
+]
+_PRIOR_MAPS: Mapping[str, _Map] = MappingProxyType(
+    {
+        "Normal": _normal,
+        "LogNormal": _log_normal,
+        "HalfNormal": _half_normal,
+        "Beta": _beta,
+        "Gamma": _gamma,
+    }
+)
+
+
+def _standard(build: _Builder, z: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
+    """Standard normal effects are their own coordinates."""
+    return z, pt.zeros_like(z)
+
+
+def _family(build: _Builder, z: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
+    """Family effects in units of their sd."""
+    sd = build.natural["family_sd"]
+    return sd * z, pt.log(sd) + pt.zeros_like(z)
+
+
+_EFFECTS = {"density_error": _standard, "family_effect": _family}
