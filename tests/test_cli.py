@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bayesdense.cli.output import clean, emit, table
 from bayesdense.cli.progress import Reporter
 from bayesdense.errors import BayesdenseError, CheckFailure, SamplingInterrupted
 
-VERBS = ("list", "show", "validate", "fit", "check", "summarize", "predict", "point")
+VERBS = ("list", "show", "validate", "fit", "check", "summarize", "predict", "point", "simulate")
 
 
 def invoke(
@@ -218,6 +219,27 @@ def test_point_reproduces_the_paper(call: Any) -> None:
     assert max(map(len, shown.splitlines())) <= 80
     rows = csv.DictReader(io.StringIO(call("point", "densing-published", "--format", "csv")[1]))
     assert sum(row["is_record"] == "true" for row in rows) == 9
+
+
+# Simulate
+
+
+def test_simulate_writes_a_dataset_and_its_truth(tmp_path: Path, call: Any) -> None:
+    folder = tmp_path / "world"
+    status, out, err = call("simulate", "--out", folder, "--seed", "4", "--format", "json")
+    payload = json.loads(out)
+    hold(payload, "simulate")
+    assert (status, err) == (0, "")
+    truth = tomllib.loads((folder / "truth.toml").read_text(encoding="utf-8"))
+    assert truth["global"]["growth_rate"] == payload["truth"]["growth_rate"]
+    assert bayesdense.load_dataset(folder).digest == payload["dataset"]["digest"]
+
+    status, out, err = call("simulate", "--out", folder, "--seed", "5")
+    assert (status, out) == (2, "")
+    assert "--force" in err
+    status, out, _ = call("simulate", "--out", folder, "--seed", "5", "--force")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 80
 
 
 # Exit statuses and messages

@@ -23,7 +23,19 @@ LEVELS: dict[str, tuple[int, str]] = {
     **dict.fromkeys(
         ("kernel", "priors", "reading", "residuals", "spec", "tables", "validation"), (2, "")
     ),
-    **dict.fromkeys(("manifest", "observations", "point", "results", "simulate"), (3, "")),
+    **dict.fromkeys(
+        (
+            "manifest",
+            "observations",
+            "point",
+            "predictive",
+            "prior_draws",
+            "results",
+            "simulate",
+            "sizes",
+        ),
+        (3, ""),
+    ),
     "components": (4, MODELLING),
     "build": (5, MODELLING),
     "engine": (6, MODELLING),
