@@ -10,8 +10,20 @@ from bayesdense.prior_draws import draw_priors
 from bayesdense.simulate.story import replicate, replicate_densities
 from bayesdense.spec import ModelSpec
 
-#: What the groups hold, on natural scales: logs and logits are a line away and double the file.
-_KEPT = ("loss", "loss_score", "heldout_loss_score", "score_reports", "score", "density")
+#: Variables of the groups, named and scaled as the model's observed variables, from `replicate`'s.
+_NAMES = {
+    "loss": "log_loss",
+    "loss_score": "logit_loss_score",
+    "heldout_loss_score": "logit_heldout_loss_score",
+    "score": "logit_score",
+    "score_reports": "score_reports",
+    "log_density": "log_density",
+}
+_UNITS = {
+    "loss": "log loss",
+    "score_reports": "squared logit score",
+    "log_density": "log density",
+}
 
 
 class PriorPredictive(NamedTuple):
@@ -41,7 +53,8 @@ def prior_predictive(
     Returns
     -------
     PriorPredictive
-        Two datasets with dims `chain` (1), `draw` (n); variables as in `posterior_predictive`.
+        Two datasets with dims `chain` (1), `draw` (n); the data as in
+        `posterior_predictive`, without `score_new`.
     """
     prior = draw_priors(spec, data, rng, n)
     return PriorPredictive(prior, _replicated(prior, spec, data, rng))
@@ -55,8 +68,7 @@ def posterior_predictive(
 ) -> xr.Dataset:
     """Draw the observed data anew from each posterior draw.
 
-    The same LLMs with their drawn sizes (of a dataset of densities: the same families), the same
-    runs' sizes, new run and size effects (they are integrated out), new noise.
+    Run and size effects of the ladder are new (they are integrated out), as is all noise.
 
     Parameters
     ----------
@@ -70,11 +82,17 @@ def posterior_predictive(
     Returns
     -------
     xarray.Dataset
-        `loss` [loss_obs] (loss unit), `loss_score` [point_obs], `heldout_loss_score`
-        [heldout_obs] where points are held out, `score` [score_obs] (fractions), `score_reports`
-        [report_benchmark] (sums of squares on the logit); or `density` [llm].
+        On the scale of the model's observed variables: `loss` [loss_obs] (log loss), `loss_score`
+        [point_obs], `heldout_loss_score` [heldout_obs] where points are held out (logits),
+        `score` (logit; the LLMs' own drawn sizes) and `score_new` (sizes drawn anew from trend,
+        family effect and residual) [score_obs], `score_reports` [report_benchmark] (sums of
+        squares on the logit). Of a dataset of densities: `log_density` [llm].
     """
-    return _replicated(posterior, spec, data, rng)
+    drawn = _replicated(posterior, spec, data, rng)
+    if isinstance(data, Observations) and not spec.is_joint:
+        return drawn
+    anew = replicate(posterior, spec, _joint(data), rng, new_sizes=True, new_families=False)
+    return drawn.assign(score_new=_with_units("score", anew["logit_score"]))
 
 
 def _replicated(
@@ -85,10 +103,24 @@ def _replicated(
 ) -> xr.Dataset:
     """Draw data from each draw, given its sizes and families."""
     if spec.is_joint:
-        joint = data.joint if isinstance(data, Observations) else data
+        joint = _joint(data)
         drawn = replicate(parameters, spec, joint, rng, new_sizes=False, new_families=False)
     elif isinstance(data, Observations):
         drawn = replicate_densities(parameters, spec, data, rng, new_families=False)
     else:
         raise TypeError("a model of densities needs observations of densities")
-    return drawn[[name for name in _KEPT if name in drawn]]
+    return xr.Dataset(
+        {
+            name: _with_units(name, drawn[source])
+            for name, source in _NAMES.items()
+            if source in drawn
+        }
+    )
+
+
+def _joint(data: Observations | JointObservations) -> JointObservations:
+    return data.joint if isinstance(data, Observations) else data
+
+
+def _with_units(name: str, values: xr.DataArray) -> xr.DataArray:
+    return values.assign_attrs(units=_UNITS.get(name, "logit score"))

@@ -283,7 +283,7 @@ def _inside(logit_score: Floats, n_items: Floats) -> Floats:
 
 
 def _without_names(dataset: Dataset) -> Dataset:
-    """Number the LLMs and families of a dataset in the order of its table."""
+    """Replace the names of LLMs and families by numbers, in the order of the table."""
     if dataset.llms is None:
         return dataset
     llms = _numbered(dataset.llms["llm"], "LLM")
