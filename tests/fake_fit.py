@@ -19,6 +19,8 @@ DATES = (
 SIZES = (6.5e9, 6.6e9, 7.0e9, 2.5e9, 7.8e9, 8.3e9, 3.8e9, 3.1e9)
 FAMILIES = ("Llama", "Llama", "Mistral", "Phi", "Gemma", "Gemma", "Phi", "Qwen")
 WINDOW = (DATES[0], DATES[-1])
+REFERENCE_SIZES = 4  # runs of three token counts each
+RUNS = 12
 ORIGIN = "2024-03-27"
 
 
@@ -58,8 +60,12 @@ def fake_fit(
     residual: str = "symmetric",
     lower_bounds: int = 2,
     seed: int = 7,
+    options: Mapping[str, object] | None = None,
 ) -> Fit:
-    """Build a fit whose growth rate is about `growth`, or exactly `growth_draws` (chain, draw)."""
+    """Build a fit whose growth rate is about `growth`, or exactly `growth_draws` (chain, draw).
+
+    Its replicates are drawn as its data are, so that every check passes but for chance.
+    """
     rng = np.random.default_rng(seed)
     names = [f"llm-{k}" for k in range(len(DATES))] if llms is None else list(llms)
     n = len(names)
@@ -68,7 +74,10 @@ def fake_fit(
         growth_draws = rng.normal(growth, growth_sd, (chains, draws))
     posterior["growth_rate"] = (("chain", "draw"), np.asarray(growth_draws, dtype=float))
     _add_sizes(rng, posterior, n)
-    spec = _spec(densities_only=densities_only, trend=trend, residual=residual)
+    if residual == "composed":
+        one_sided = np.abs(rng.normal(0.0, 0.2, (chains, draws)))
+        posterior["one_sided_sd"] = (("chain", "draw"), one_sided)
+    spec = _spec(densities_only, {"trend": trend, "residual": residual, **(options or {})})
     if trend == "flat":
         posterior = posterior.drop_vars("growth_rate")
     if densities_only:
@@ -84,8 +93,11 @@ def fake_fit(
         "constant_data": _constant_data(names, densities_only),
         **_likelihoods(rng, posterior, chains, draws),
     }
-    if not densities_only:
-        groups |= _predictive(rng, chains, draws, n)
+    if densities_only:
+        groups |= _density_predictive(rng, names, chains, draws)
+    else:
+        groups |= _predictive(np.random.default_rng(seed + 1), names, chains, draws)
+        groups |= _diagnostic_groups(rng, spec, n, chains, draws)
         groups["llm_bounds"] = _llm_bounds(posterior, names, lower_bounds)
     tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     tree.attrs.update(_attributes(spec, n, densities_only, seed))
@@ -98,7 +110,7 @@ def _coords(names: Sequence[str]) -> dict[str, object]:
         "llm": list(names),
         "family": sorted({FAMILIES[k % len(FAMILIES)] for k in range(n)}),
         "benchmark": list(BENCHMARKS),
-        "run": [f"run-{k}" for k in range(4)],
+        "run": [f"run-{k}" for k in range(RUNS)],
         "release_date": ("llm", [DATES[k % len(DATES)] for k in range(n)]),
     }
 
@@ -121,7 +133,7 @@ def _posterior(
     rng: np.random.Generator, names: Sequence[str], chains: int, draws: int
 ) -> xr.Dataset:
     coords = {**_coords(names), "chain": np.arange(chains), "draw": np.arange(draws)}
-    sizes = {"benchmark": len(BENCHMARKS), "run": 4, "family": len(coords["family"])}
+    sizes = {"benchmark": len(BENCHMARKS), "run": RUNS, "family": len(coords["family"])}
     centres = {
         "loss_floor": (0.1, 0.02, "benchmark"), "param_coef": (0.2, 0.02, "benchmark"),
         "token_coef": (0.15, 0.02, "benchmark"), "param_exponent": (0.34, 0.04, "benchmark"),
@@ -174,6 +186,7 @@ def _prior(rng: np.random.Generator, trend: str) -> xr.Dataset:
     data = {"trend_intercept": (dims, rng.normal(0.0, 1.5, (1, 500)))}
     if trend != "flat":
         data["growth_rate"] = (dims, rng.normal(0.0, 2.0, (1, 500)))
+    data["one_sided_sd"] = (dims, np.abs(rng.normal(0.0, 1.0, (1, 500))))
     return xr.Dataset(data, coords=coords)
 
 
@@ -196,26 +209,108 @@ def _likelihoods(
     return {"log_likelihood": xr.Dataset(data, coords=coords)}
 
 
-def _predictive(rng: np.random.Generator, chains: int, draws: int, n: int) -> dict[str, xr.Dataset]:
-    rows = n * len(BENCHMARKS)
-    score = rng.uniform(0.3, 0.8, rows)
-    loss = rng.uniform(0.3, 0.6, 4 * len(BENCHMARKS))
-    observed = xr.Dataset({"score": ("score_obs", score), "loss": ("loss_obs", loss)})
-    replicated = xr.Dataset(
-        {
-            name: (
-                ("chain", "draw", dim),
-                values + rng.normal(0, 0.02, (chains, draws, len(values))),
-            )
-            for name, dim, values in (("score", "score_obs", score), ("loss", "loss_obs", loss))
-        },
-        coords={"chain": np.arange(chains), "draw": np.arange(draws)},
+def _predictive(
+    rng: np.random.Generator, names: Sequence[str], chains: int, draws: int
+) -> dict[str, xr.Dataset]:
+    """Logits of scores, log losses and logits of calibration points, with their replicates."""
+    shape, n, cells = (chains, draws), len(names), len(BENCHMARKS)
+    llm, size = np.repeat(np.arange(n), cells), _loss_cluster_idx()
+    size_sd, cell_sd = 0.5, 0.3
+    expected = rng.uniform(-0.5, 1.0, n * cells)
+    deviation = rng.normal(0.0, size_sd, n)
+    law = np.tile(np.linspace(-0.8, -1.4, RUNS), cells)
+    points = rng.uniform(-1.0, 1.0, 12 * cells)
+
+    def losses(*lead: int) -> np.ndarray:
+        by_size = rng.normal(0.0, 0.01, (*lead, REFERENCE_SIZES * cells))
+        return law + by_size[..., size] + rng.normal(0.0, 0.01, (*lead, law.size))
+
+    observed = {
+        "score": expected + deviation[llm] + rng.normal(0.0, cell_sd, llm.size),
+        "loss": losses(),
+        "loss_score": points + rng.normal(0.0, 0.15, points.size),
+    }
+    # the sizes that were drawn for a posterior draw are known to .1, sizes anew to their scatter
+    given = deviation[llm] + rng.normal(0.0, 0.1, (*shape, n))[..., llm]
+    anew = rng.normal(0.0, size_sd, (*shape, n))[..., llm]
+    replicated = {
+        "score": expected + given + rng.normal(0.0, cell_sd, (*shape, llm.size)),
+        "score_new": expected + anew + rng.normal(0.0, cell_sd, (*shape, llm.size)),
+        "loss": losses(*shape),
+        "loss_score": points + rng.normal(0.0, 0.15, (*shape, points.size)),
+    }
+    dims = {"score": "score_obs", "loss": "loss_obs", "loss_score": "point_obs"}
+    dims["score_new"] = "score_obs"
+    coords = {"score_obs": [f"{names[i]} {name}" for i in range(n) for name in BENCHMARKS]}
+    draw_coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
+    after = xr.Dataset(
+        {name: (("chain", "draw", dims[name]), values) for name, values in replicated.items()},
+        coords={**coords, **draw_coords},
     )
     return {
-        "observed_data": observed,
-        "posterior_predictive": replicated,
-        "prior_predictive": replicated.isel(chain=[0]),
+        "observed_data": xr.Dataset(
+            {name: (dims[name], values) for name, values in observed.items()}, coords=coords
+        ),
+        "posterior_predictive": after,
+        "prior_predictive": after.isel(chain=[0]),
     }
+
+
+def _density_predictive(
+    rng: np.random.Generator, names: Sequence[str], chains: int, draws: int
+) -> dict[str, xr.Dataset]:
+    dims, n = ("chain", "draw", "llm"), len(names)
+    expected = rng.normal(0.0, 1.0, n)
+    observed = expected + rng.normal(0.0, 0.8, n)
+    replicated = expected + rng.normal(0.0, 0.8, (chains, draws, n))
+    coords = {"llm": list(names)}
+    return {
+        "observed_data": xr.Dataset({"log_density": ("llm", observed)}, coords=coords),
+        "posterior_predictive": xr.Dataset(
+            {"log_density": (dims, replicated)},
+            coords={**coords, "chain": np.arange(chains), "draw": np.arange(draws)},
+        ),
+    }
+
+
+def _diagnostic_groups(
+    rng: np.random.Generator, spec: ModelSpec, n: int, chains: int, draws: int
+) -> dict[str, xr.Dataset]:
+    """What inference measures for the checks: quadrature, LOO-PIT, held-out points, stages."""
+    options = spec.options
+    rows = n * len(BENCHMARKS)
+    groups = {"loo_pit": xr.Dataset({"loo_pit": ("score_obs", rng.uniform(size=rows))})}
+    if options.implementation == "marginal":
+        errors = {"sd_difference": 2e-4, "growth_shift": 1e-3, "tail_error": 1e-9}
+        groups["quadrature"] = xr.Dataset({name: ((), value) for name, value in errors.items()})
+    if options.calibration == "fit":
+        points = rng.normal(0.0, 0.2, 10)
+        replicated = rng.normal(0.0, 0.2, (chains, draws, 10))
+        groups["heldout"] = xr.Dataset(
+            {
+                "logit_score": ("heldout_obs", points),
+                "logit_score_rep": (("chain", "draw", "heldout_obs"), replicated),
+                "benchmark_idx": ("heldout_obs", np.repeat(np.arange(2), 5)),
+            }
+        )
+    if options.feedback == "cut":
+        groups["stages"] = xr.Dataset(
+            {
+                "max_rhat": ("stage", [1.004, 1.03]),
+                "min_ess_bulk": ("stage", [1720.0, 160.0]),
+                "min_ess_tail": ("stage", [1650.0, 140.0]),
+                "divergences": ("stage", [0, 0]),
+                "n_draws": ("stage", [4000, 20_000]),
+            },
+            coords={"stage": ["reference", "trend"]},
+        )
+    return groups
+
+
+def _loss_cluster_idx() -> np.ndarray:
+    """Runs of one size on one benchmark, as the rows of losses go: benchmark by benchmark."""
+    size = np.repeat(np.arange(REFERENCE_SIZES), RUNS // REFERENCE_SIZES)
+    return np.concatenate([size + REFERENCE_SIZES * j for j in range(len(BENCHMARKS))])
 
 
 def _constant_data(names: Sequence[str], densities_only: bool) -> xr.Dataset:
@@ -229,6 +324,9 @@ def _constant_data(names: Sequence[str], densities_only: bool) -> xr.Dataset:
     if not densities_only:
         data["score_llm_idx"] = ("score_obs", np.repeat(np.arange(n), len(BENCHMARKS)))
         data["score_benchmark_idx"] = ("score_obs", np.tile(np.arange(len(BENCHMARKS)), n))
+        data["loss_benchmark_idx"] = ("loss_obs", np.repeat(np.arange(len(BENCHMARKS)), RUNS))
+        data["loss_cluster_idx"] = ("loss_obs", _loss_cluster_idx())
+        data["point_benchmark_idx"] = ("point_obs", np.repeat(np.arange(len(BENCHMARKS)), 12))
         data["reference_max_params"] = ((), 828_225_024.0)
         data["reference_max_tokens"] = ((), 49_693_501_440.0)
     return xr.Dataset(data, coords=coords)
@@ -248,8 +346,8 @@ def _llm_bounds(posterior: xr.Dataset, names: Sequence[str], lower_bounds: int) 
     )
 
 
-def _spec(*, densities_only: bool, trend: str, residual: str) -> ModelSpec:
-    spec = load_spec("joint").with_options(trend=trend, residual=residual)
+def _spec(densities_only: bool, options: Mapping[str, object]) -> ModelSpec:
+    spec = load_spec("joint").with_options(**options)
     if not densities_only:
         return spec
     raw = spec.to_dict()
@@ -272,7 +370,7 @@ def _attributes(spec: ModelSpec, n: int, densities_only: bool, seed: int) -> dic
         "digest": "0" * 64,
         "n_llms": n,
         "n_families": len({FAMILIES[k % len(FAMILIES)] for k in range(n)}),
-        "n_runs": None if densities_only else 8,
+        "n_runs": None if densities_only else RUNS,
         "n_scores": None if densities_only else n * len(BENCHMARKS),
         "window": [DATES[0], max(DATES[k % len(DATES)] for k in range(n))],
         "reference_params": None if densities_only else "non_embedding",

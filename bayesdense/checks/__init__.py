@@ -4,7 +4,11 @@
 gives REVIEW where it is news about the data or the model, FAIL where the numbers cannot be used.
 """
 
+from bayesdense.checks.predictive import predictive
+from bayesdense.checks.quadrature import quadrature
 from bayesdense.checks.sampling import finite, sampling
+from bayesdense.checks.stages import is_cut, stages
+from bayesdense.checks.structure import structure
 from bayesdense.checks.thresholds import THRESHOLDS, Status, Thresholds
 from bayesdense.checks.verdict import CheckResult, Checks
 from bayesdense.results import Fit
@@ -30,9 +34,12 @@ def check(fit: Fit) -> Checks:
     --------
     ``check(fit).raise_for_failure()``; ``print(check(fit))`` shows the table.
     """
-    found = sampling(fit)
+    found = stages(fit) if is_cut(fit) else sampling(fit)
+    whole = finite(fit.posterior)
+    # What is computed from draws that are no numbers would only repeat that they are none.
+    rest = () if whole.status == "fail" else (*quadrature(fit), *predictive(fit), *structure(fit))
     return Checks(
-        items=(finite(fit.posterior), *found.items),
+        items=(whole, *found.items, *rest),
         max_rhat=found.max_rhat,
         min_ess_bulk=found.min_ess_bulk,
         min_ess_tail=found.min_ess_tail,

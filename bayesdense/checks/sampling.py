@@ -86,7 +86,7 @@ def sampling(fit: Fit) -> Sampling:
         *_r_hat_items(main, effects, sizes),
         *_ess_items(bulk, tail, sizes),
         *_statistics_items(stats, groups),
-        *_precision_items(fit),
+        *precision_items(fit),
     )
     return Sampling(
         items,
@@ -273,7 +273,7 @@ def _share_at_max_depth(stats: xr.Dataset) -> float | None:
     return None if depth is None else float((stats[depth] >= _MAX_DEPTH).mean())
 
 
-def _precision_items(fit: Fit) -> Iterator[CheckResult]:
+def precision_items(fit: Fit) -> Iterator[CheckResult]:
     """Monte Carlo error of what the headline prints."""
     if not _all_finite(fit):
         return

@@ -82,7 +82,28 @@ class Within:
         return f"{self.low:g} to {self.high:g} pass, else review"
 
 
-type Limit = AtMost | AtLeast | Within
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Always passes: a fact that shall be read."""
+
+    at: float
+    reason: str
+
+    @property
+    def bound(self) -> Bound:
+        """Value from which on the fact is worth saying in the headline."""
+        return self.at
+
+    def judge(self, value: float) -> Status:
+        """Pass."""
+        return "pass"
+
+    def __str__(self) -> str:
+        """As the documentation writes it."""
+        return f"always pass, said from {self.at:g} on"
+
+
+type Limit = AtMost | AtLeast | Within | Note
 
 
 def _text(sign: str, good: float, bad: float, *, never: float) -> str:
@@ -124,6 +145,12 @@ class Thresholds:
     )
     ess_sizes: AtLeast = AtLeast(
         400, 100, "one LLM's interval may be rougher than the answer, but not made up"
+    )
+    r_hat_refits: AtMost = AtMost(
+        1.05, 1.1, "a cut fit's second stage: the largest of a hundred short runs"
+    )
+    ess_refits: AtLeast = AtLeast(
+        100, 50, "a refit gives its last draws only: it must have converged, not be precise"
     )
     divergences: AtMost = AtMost(
         0,
@@ -175,6 +202,8 @@ class Thresholds:
     ppc_loss_largest: Within = _MISFIT
     ppc_loss_between_sizes: Within = _MISFIT
     ppc_point_sd: Within = _MISFIT
+    ppc_density_sd: Within = _MISFIT
+    ppc_density_largest: Within = _MISFIT
     ppc_within_family: Within = _MISFIT
     heldout_coverage: AtLeast = AtLeast(
         0.025,
@@ -193,11 +222,11 @@ class Thresholds:
     one_sided_term: AtMost = AtMost(
         0.8, math.inf, "overlap of posterior and prior: above, the data do not speak"
     )
-    extrapolation_tokens: AtMost = AtMost(
-        FAR, math.inf, "D0 over the longest training: always passes, as D0 is a definition"
+    extrapolation_tokens: Note = Note(
+        FAR, "D0 over the longest training of the reference runs: D0 is a definition"
     )
-    extrapolation_sizes: AtMost = AtMost(
-        FAR, math.inf, "largest effective size over the largest reference run: always passes"
+    extrapolation_sizes: Note = Note(
+        FAR, "largest effective size (median) over the largest reference run: far is far, not wrong"
     )
 
 
