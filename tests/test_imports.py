@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,38 +16,14 @@ import bayesdense
 PACKAGE = Path(bayesdense.__file__).parent
 MODELLING, READING = "modelling", "reading"
 
-#: docs/explanation/architecture.md: (level, branch) of a module, or of all modules in a folder.
-LEVELS: dict[str, tuple[int, str]] = {
-    **dict.fromkeys(("_version", "errors", "names"), (0, "")),
-    **dict.fromkeys(("files", "jobs", "laws", "logs", "statements", "trends", "wording"), (1, "")),
-    **dict.fromkeys(("card", "catalog", "cells", "dataset", "dataset_warnings"), (2, "")),
-    **dict.fromkeys(
-        ("kernel", "priors", "reading", "residuals", "spec", "tables", "validation"), (2, "")
-    ),
-    **dict.fromkeys(
-        (
-            "manifest",
-            "observations",
-            "point",
-            "predictive",
-            "prior_draws",
-            "results",
-            "simulate",
-            "sizes",
-        ),
-        (3, ""),
-    ),
-    "components": (4, MODELLING),
-    "build": (5, MODELLING),
-    "engine": (6, MODELLING),
-    **dict.fromkeys(("evidence", "inference"), (7, MODELLING)),
-    **dict.fromkeys(("derive", "estimates", "predict"), (4, READING)),
-    **dict.fromkeys(("checks", "summary"), (5, READING)),
-    "plots": (6, READING),
-    "report": (7, READING),
-    "studies": (8, ""),
-    **dict.fromkeys(("", "__main__", "cli"), (9, "")),
-}
+#: A row of the page's table: level, modules or folders of modules, branch if in one.
+ROW = re.compile(r"^\| (\d) \| ([^|]+) \| (?:(modelling|reading):)?", re.M)
+PAGE = (PACKAGE.parent / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+LEVELS = {
+    name: (int(level), branch)
+    for level, names, branch in ROW.findall(PAGE)
+    for name in re.findall(r"`(\w+)`", names)
+} | {"_version": (0, ""), "": (9, ""), "__main__": (9, "")}
 READERS = ("derive", "predict", "checks", "summary", "plots", "report")
 
 
