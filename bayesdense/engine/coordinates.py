@@ -12,7 +12,7 @@ coordinates in which that density is nearly round, and the log Jacobian between 
   of E in L0 and of a in a + b. The natural parameters lie on a curved ridge, these do not.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -41,10 +41,12 @@ class Coordinates:
     ----------
     z
         Symbolic vector of all coordinates.
+    given
+        Symbolic vector of variables that are held fixed, in the order of `given_names`.
     blocks
         Name -> slice of z.
     natural
-        Name of every free variable of the model -> its expression in z.
+        Name of every variable that z stands for -> its expression in z.
     log_density
         Log density of z: the model's in natural parameters plus the log Jacobian.
     start
@@ -52,10 +54,20 @@ class Coordinates:
     """
 
     z: TensorVariable
+    given: TensorVariable
+    given_names: tuple[str, ...]
     blocks: Mapping[str, slice]
     natural: Mapping[str, TensorVariable]
     log_density: TensorVariable
     start: Floats
+
+    @property
+    def scale_parameters(self) -> np.ndarray:
+        """Mask of the coordinates of standard deviations and shapes of distributions."""
+        mask = np.zeros(self.size, dtype=bool)
+        for name, block in self.blocks.items():
+            mask[block] = name.endswith(("_sd", "_df"))
+        return mask
 
     @property
     def size(self) -> int:
@@ -82,7 +94,14 @@ class _Builder:
 
 
 def coordinates(
-    spec: ModelSpec, model: pm.Model, scales: Mapping[str, Floats], informed: Mapping[str, Floats]
+    spec: ModelSpec,
+    model: pm.Model,
+    scales: Mapping[str, Floats],
+    informed: Mapping[str, Floats],
+    *,
+    terms: Sequence[str] | None = None,
+    given: Sequence[str] = (),
+    guesses: Mapping[str, Floats] | None = None,
 ) -> Coordinates:
     """Lay out the coordinates of a model that `build_model` made.
 
@@ -94,27 +113,53 @@ def coordinates(
         Data vectors that priors refer to (`Benchmarks.data_scales`).
     informed
         Variable -> 1 for the entries that data pin, 0 for others; absent: all pinned.
+    terms
+        Names of the model's variables whose log densities count; None: all of them.
+    given
+        Names of free variables that are inputs, not coordinates.
+    guesses
+        Where to start variables that no prior places.
     """
     natural_model = remove_value_transforms(freeze_dims_and_data(model))
-    shapes = {rv.name: rv.shape.eval() for rv in natural_model.free_RVs}
+    counted = [rv for rv in natural_model.basic_RVs if terms is None or rv.name in terms]
+    free = [rv for rv in natural_model.free_RVs if rv in counted]
+    shapes = {rv.name: rv.shape.eval() for rv in free}
     priors = _all_priors(spec)
     build = _Builder(pt.dvector("z"))
-    if spec.is_joint:
-        _law_map(build, spec, priors, scales, shapes)
+    if "param_coef" in shapes:
+        _law_map(build, scales, shapes)
     for name, shape in shapes.items():
         if name not in build.natural:
             _variable_map(build, name, shape, priors.get(name), scales, informed)
-    values = {natural_model.rvs_to_values[rv]: build.natural[rv.name] for rv in natural_model.free_RVs}
-    log_density = graph_replace(natural_model.logp(), values) + sum(
+    for name, guess in (guesses or {}).items():
+        if name in build.blocks:
+            build.start[list(build.blocks).index(name)] = guess
+    fixed = pt.dvector("given")
+    expressions = build.natural | _split(fixed, natural_model, given)
+    values = {natural_model.rvs_to_values[natural_model[name]]: e for name, e in expressions.items()}
+    log_density = graph_replace(natural_model.logp(vars=counted), values, strict=False) + sum(
         term.sum() for term in build.log_jacobian
     )
     return Coordinates(
         z=build.z,
+        given=fixed,
+        given_names=tuple(given),
         blocks=MappingProxyType(build.blocks),
         natural=MappingProxyType(build.natural),
         log_density=log_density,
         start=np.concatenate(build.start),
     )
+
+
+def _split(vector: TensorVariable, model: pm.Model, names: Sequence[str]) -> dict[str, TensorVariable]:
+    """Cut a vector into variables of the model."""
+    out, first = {}, 0
+    for name in names:
+        shape = tuple(int(n) for n in model[name].shape.eval())
+        size = int(np.prod(shape))
+        out[name] = vector[first : first + size].reshape(shape)
+        first += size
+    return out
 
 
 def _all_priors(spec: ModelSpec) -> dict[str, Prior]:
@@ -140,11 +185,7 @@ def _unit(prior: Prior, scales: Mapping[str, Floats]) -> Floats | float:
 
 
 def _law_map(
-    build: _Builder,
-    spec: ModelSpec,
-    priors: Mapping[str, Prior],
-    scales: Mapping[str, Floats],
-    shapes: Mapping[str, Floats],
+    build: _Builder, scales: Mapping[str, Floats], shapes: Mapping[str, Floats]
 ) -> None:
     """Loss law by what the ladder pins.
 
@@ -174,8 +215,6 @@ def _law_map(
     build.natural["token_coef"] = pt.exp(log_loss + log_reducible + log_r)
     build.natural["param_exponent"] = pt.exp(log_alpha)
     build.natural["token_exponent"] = pt.exp(log_beta)
-    if not has_floor:
-        build.log_jacobian.append(pt.zeros(n))
     build.log_jacobian.append(2 * log_loss + log_s + log_r + log_alpha + log_beta)
 
 
@@ -306,7 +345,7 @@ _PRIOR_MAPS: Mapping[str, _Map] = MappingProxyType(
 
 
 def _standard(build: _Builder, z: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
-    """Standard normal effects are their own coordinates."""
+    """A variable that is its own coordinate."""
     return z, pt.zeros_like(z)
 
 
@@ -316,4 +355,4 @@ def _family(build: _Builder, z: TensorVariable) -> tuple[TensorVariable, TensorV
     return sd * z, pt.log(sd) + pt.zeros_like(z)
 
 
-_EFFECTS = {"density_error": _standard, "family_effect": _family}
+_EFFECTS = {"log_effective_params": _standard, "density_error": _standard, "family_effect": _family}

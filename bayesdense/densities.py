@@ -1,0 +1,114 @@
+"""Given densities after sampling: log likelihoods with family effects integrated out."""
+
+import numpy as np
+import xarray as xr
+
+from bayesdense.names import CHAIN, DRAW, LLM, UNITS
+from bayesdense.observations import Floats, Observations
+from bayesdense.residuals import LOG_DENSITY, NUMPY
+from bayesdense.spec import ModelSpec
+from bayesdense.trends import TRENDS
+
+#: Nodes per posterior sd of a family effect, and half width in its prior sds.
+_NODES_PER_SD = 2.5
+_HALF_WIDTH = 7.0
+_LEAST_NODES, _MOST_NODES = 41, 401
+
+
+def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: Observations) -> xr.Dataset:
+    """Log likelihood of each LLM given all others, and of each family.
+
+    Per draw and family k, with m_i(f) = p(y_i | f, parameters): M_k = integral of
+    prod m_i(f) Normal(f; 0, family_sd) df and M_(k without i) the same without i.
+
+    Returns
+    -------
+    xarray.Dataset
+        `llm` [llm_obs] = log M_k - log M_(k without i); `family` [family_obs] = log M_k; nats.
+    """
+    error, sd, shape = _deviations(posterior, spec, data)
+    family_sd = _flat(posterior, "family_sd") if "family_sd" in posterior else None
+    idx = data.llms.family_idx
+    n_draws, n_families = len(error), len(data.llms.families)
+    of_llm, of_family = np.empty(error.shape), np.empty((n_draws, n_families))
+    for k in range(n_families):
+        members = np.flatnonzero(idx == k)
+        whole, without = _family(
+            error[:, members], sd[:, members], shape, family_sd, spec.residual
+        )
+        of_family[:, k] = whole
+        of_llm[:, members] = whole[:, None] - without
+    sample = (posterior.sizes[CHAIN], posterior.sizes[DRAW])
+    return xr.Dataset(
+        {
+            "llm": ((CHAIN, DRAW, "llm_obs"), of_llm.reshape(*sample, -1)),
+            "family": ((CHAIN, DRAW, "family_obs"), of_family.reshape(*sample, -1)),
+        },
+        coords={"llm_obs": list(data.llms.names), "family_obs": list(data.llms.families)},
+    )
+
+
+def with_densities(posterior: xr.Dataset, data: Observations) -> xr.Dataset:
+    """Add the given densities, the same in every draw, for all that reads `log_density`."""
+    if data.densities is None:
+        raise ValueError("a model of densities needs observations of densities")
+    given = xr.DataArray(data.densities.log_density, dims=LLM)
+    draws = given.expand_dims(
+        {CHAIN: posterior[CHAIN].to_numpy(), DRAW: posterior[DRAW].to_numpy()}
+    )
+    return posterior.assign(log_density=draws.assign_attrs(units=UNITS["log_density"]))
+
+
+def _flat(posterior: xr.Dataset, name: str) -> Floats:
+    """Draws of a scalar, chains one after another."""
+    return posterior[name].to_numpy().reshape(-1)
+
+
+def _deviations(
+    posterior: xr.Dataset, spec: ModelSpec, data: Observations
+) -> tuple[Floats, Floats, Floats | None]:
+    """Deviation from the trend and sd of every LLM, per draw, and the residual's shape."""
+    if data.densities is None:
+        raise ValueError("a model of densities needs observations of densities")
+    trend = TRENDS[spec.trend]
+    years = data.llms.years
+    theta = {name: _flat(posterior, name)[:, None] for name in trend.parameters}
+    error = data.densities.log_density - trend.eta(years, theta)
+    sd = _flat(posterior, "residual_sd")[:, None] * np.ones_like(error)
+    if spec.options.scale_trend:
+        sd = sd * np.exp(_flat(posterior, "residual_log_sd_slope")[:, None] * years)
+    known = data.densities.known_var
+    if known.any():
+        # The drawn error of measurement stays: it is the LLM's own, not its family's.
+        noise = posterior["density_error"].to_numpy().reshape(len(error), -1)
+        error = error - noise * np.sqrt(known)
+    shapes = {"composed": "one_sided_sd", "student_t": "residual_df"}
+    name = shapes.get(spec.residual)
+    return error, sd, _flat(posterior, name)[:, None] if name else None
+
+
+def _family(
+    error: Floats, sd: Floats, shape: Floats | None, family_sd: Floats | None, kind: str
+) -> tuple[Floats, Floats]:
+    """Log M of a family (draws,), and of the family without each member (draws, members)."""
+    log_density = LOG_DENSITY[kind]
+    if family_sd is None:
+        each = log_density(error, sd, shape, NUMPY)
+        return each.sum(axis=1), each.sum(axis=1, keepdims=True) - each
+    width = sd.min(axis=1) / np.sqrt(error.shape[1])
+    needed = 2 * _HALF_WIDTH * _NODES_PER_SD * np.max(family_sd / np.minimum(width, family_sd))
+    n_nodes = int(np.clip(needed, _LEAST_NODES, _MOST_NODES))
+    u = np.linspace(-_HALF_WIDTH, _HALF_WIDTH, n_nodes)
+    effect = family_sd[:, None] * u
+    inner = None if shape is None else shape[:, :, None]
+    each = log_density(error[:, :, None] - effect[:, None, :], sd[:, :, None], inner, NUMPY)
+    log_weight = -0.5 * u**2 - 0.5 * np.log(2 * np.pi) + np.log(u[1] - u[0])
+    together = each.sum(axis=1) + log_weight
+    apart = together[:, None, :] - each
+    return _log_sum(together), _log_sum(apart)
+
+
+def _log_sum(terms: Floats) -> Floats:
+    """Log of the sum of exponentials over the last axis."""
+    top = terms.max(axis=-1)
+    return np.asarray(top + np.log(np.exp(terms - top[..., None]).sum(axis=-1)))

@@ -1,0 +1,145 @@
+"""NUTS on a compiled target: whitening, chains in threads, progress, interruption."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import nutpie
+import numpy as np
+import xarray as xr
+from nutpie.compiled_pyfunc import from_pyfunc
+from threadpoolctl import threadpool_limits
+
+from bayesdense.engine.target import Target
+from bayesdense.engine.whiten import Whitening, whiten_at_mode
+from bayesdense.kernel import Floats
+
+#: (draws done, draws in all, divergences after tuning) of all chains together.
+type Progress = Callable[[int, int, int], None]
+
+_POLL_SECONDS = 0.05
+_KEPT_STATS = (
+    "diverging",
+    "depth",
+    "maxdepth_reached",
+    "n_steps",
+    "energy",
+    "energy_error",
+    "step_size",
+    "logp",
+    "mean_tree_accept",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Draws of z after tuning, (chain, draw, n), and the sampler's statistics."""
+
+    z: Floats
+    stats: xr.Dataset
+
+
+def find_whitening(target: Target, given: Floats | None = None) -> Whitening:
+    """Whiten at the mode over everything but standard deviations."""
+    fixed = np.zeros(0) if given is None else given
+    where = target.coordinates
+    return whiten_at_mode(
+        lambda z: target.log_density(z, fixed), where.start, where.scale_parameters
+    )
+
+
+def sample_nuts(
+    target: Target,
+    whitening: Whitening,
+    *,
+    draws: int,
+    tune: int,
+    chains: int,
+    seed: int,
+    given: Floats | None = None,
+    cores: int | None = None,
+    progress: Progress | None = None,
+) -> Draws:
+    """Sample with nutpie in whitened coordinates.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C: sampling stops and nothing of it is returned.
+    """
+    model = _compiled_model(target, whitening, np.zeros(0) if given is None else given)
+    # Chains are the parallel part: BLAS threads within them would only wait for each other.
+    with threadpool_limits(limits=1):
+        tree = _finish(
+            nutpie.sample(
+                model,
+                draws=draws,
+                tune=tune,
+                chains=chains,
+                cores=cores,
+                seed=seed,
+                adaptation="low_rank",
+                init_mean=np.zeros(target.coordinates.size),
+                save_warmup=False,
+                progress_bar=False,
+                progress_callback=_watch(progress) if progress else None,
+                progress_rate=200,
+                blocking=False,
+            )
+        )
+    zeta = tree["posterior"]["zeta"].to_numpy()
+    if zeta.shape[:2] != (chains, draws):
+        raise RuntimeError(f"nutpie returned {zeta.shape[:2]} draws instead of {(chains, draws)}")
+    stats = tree["sample_stats"].to_dataset()
+    return Draws(whitening.apply(zeta), stats[[name for name in _KEPT_STATS if name in stats]])
+
+
+def _finish(sampler: Any) -> xr.DataTree:
+    """Wait for a sampler; whatever ends the wait ends the sampling."""
+    try:
+        while not _is_finished(sampler):
+            time.sleep(_POLL_SECONDS)
+        return sampler.wait()
+    except BaseException:
+        sampler.cancel()
+        raise
+
+
+def _is_finished(sampler: Any) -> bool:
+    """Ask nutpie, whose answer can come too late while all its threads compute."""
+    try:
+        return bool(sampler.is_finished)
+    except TimeoutError:
+        return False
+
+
+def _compiled_model(target: Target, whitening: Whitening, given: Floats) -> Any:
+    """Wrap the target as nutpie's model; every chain calls the same compiled function."""
+    n = target.coordinates.size
+    centre, scale = whitening.centre, np.ascontiguousarray(whitening.scale)
+
+    def make_log_density() -> Callable[[Floats], tuple[float, Floats]]:
+        return lambda zeta: target.whitened(zeta, centre, scale, given)
+
+    def make_expand(*_: int) -> Callable[[Floats], dict[str, Floats]]:
+        return lambda zeta: {"zeta": zeta}
+
+    return from_pyfunc(
+        n, make_log_density, make_expand, [np.dtype("float64")], [(n,)], ["zeta"]
+    )
+
+
+def _watch(progress: Progress) -> Callable[[list[Any]], None]:
+    """Turn nutpie's progress of chains into one count."""
+    return partial(_report, progress)
+
+
+def _report(progress: Progress, chains: list[Any]) -> None:
+    """Report draws done, draws in all, and divergences after tuning."""
+    progress(
+        sum(chain.finished_draws for chain in chains),
+        sum(chain.total_draws for chain in chains),
+        sum(chain.divergences for chain in chains),
+    )

@@ -1,0 +1,264 @@
+"""The DataTree of a fit: posterior, and every group that ArviZ, the checks and the report read."""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+
+from bayesdense import __version__, densities, sizes
+from bayesdense.components.score_noise import cell_kinds
+from bayesdense.dataset import Dataset
+from bayesdense.engine.strategies import Posterior
+from bayesdense.names import (
+    BENCHMARK,
+    CHAIN,
+    DRAW,
+    LLM,
+    LOSS_OBS,
+    POINT_OBS,
+    SCHEMA_VERSION,
+    SCORE_OBS,
+    UNITS,
+)
+from bayesdense.observations import JointObservations, Observations
+from bayesdense.predictive import posterior_predictive, prior_predictive
+from bayesdense.prior_densities import log_prior
+from bayesdense.spec import ModelSpec
+
+_PRIOR_DRAWS = 500
+#: Replicated data are kept for about this many draws: p-values need no more.
+_PREDICTIVE_DRAWS = 1000
+
+
+def assemble(
+    spec: ModelSpec,
+    dataset: Dataset,
+    data: Observations,
+    model: pm.Model,
+    drawn: Posterior,
+    *,
+    seed: int,
+) -> xr.DataTree:
+    """Derive every group of a fit from the draws of its parameters."""
+    rng = np.random.default_rng([seed, 1])
+    posterior = posterior_dataset(model, drawn.values, data)
+    if spec.is_joint:
+        groups, posterior = _joint_groups(spec, data.joint, posterior, seed=seed)
+    else:
+        groups, posterior = _density_groups(spec, data, posterior)
+    thinned = posterior.isel({DRAW: slice(None, None, _thinning(posterior))})
+    before = prior_predictive(spec, data, rng, _PRIOR_DRAWS)
+    groups |= {
+        "posterior": posterior,
+        "sample_stats": drawn.stats,
+        "log_prior": log_prior(spec, data, posterior),
+        "prior": before.prior,
+        "prior_predictive": before.prior_predictive,
+        "posterior_predictive": posterior_predictive(thinned, spec, data, rng),
+        "constant_data": constant_data(data),
+    }
+    held_out = _held_out(data, groups["posterior_predictive"])
+    if held_out is not None:
+        groups["heldout"] = held_out
+    if drawn.stages is not None:
+        groups["stages"] = drawn.stages
+    return xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+
+
+def posterior_dataset(
+    model: pm.Model, values: Mapping[str, np.ndarray], data: Observations
+) -> xr.Dataset:
+    """Draws as a dataset with the model's dims, labels and units."""
+    coords: dict[str, object] = {
+        CHAIN: np.arange(len(next(iter(values.values())))),
+        DRAW: np.arange(next(iter(values.values())).shape[1]),
+    }
+    variables = {}
+    for name, value in values.items():
+        dims = model.named_vars_to_dims.get(name, ())
+        coords |= {dim: _labels(model, dim) for dim in dims}
+        variables[name] = xr.Variable((CHAIN, DRAW, *dims), value, _units(name))
+    coords[LLM] = list(data.llms.names)
+    coords["release_date"] = (LLM, list(data.llms.release_dates))
+    return xr.Dataset(variables, coords=coords)
+
+
+def _labels(model: pm.Model, dim: str) -> list[str]:
+    return [str(label) for label in model.coords[dim]]
+
+
+def _units(name: str) -> dict[str, str]:
+    """Units of a variable; hyperparameters are on the log of their variable."""
+    stem = name.removesuffix("_mean") if name.endswith("_mean") else name.removesuffix("_sd")
+    known = UNITS.get(name)
+    return {"units": known or (f"log of {stem}" if stem in UNITS else "1")}
+
+
+def _thinning(posterior: xr.Dataset) -> int:
+    n = posterior.sizes[CHAIN] * posterior.sizes[DRAW]
+    return max(1, n // _PREDICTIVE_DRAWS)
+
+
+def _joint_groups(
+    spec: ModelSpec, data: JointObservations, posterior: xr.Dataset, *, seed: int
+) -> tuple[dict[str, xr.Dataset], xr.Dataset]:
+    """Groups of a joint model, and the posterior with sizes and densities."""
+    if "log_effective_params" not in posterior:
+        drawn = sizes.draw_log_sizes(posterior, spec, data, seed=seed)
+        posterior = posterior.assign(log_effective_params=drawn)
+    posterior = _with_density(posterior, data.llms.log_params)
+    likelihoods = sizes.log_likelihoods(posterior, spec, data)
+    groups = {
+        "log_likelihood": likelihoods,
+        "llm_bounds": sizes.llm_bounds(posterior, spec, data),
+        "loo_pit": sizes.loo_pit(
+            posterior, spec, data, likelihoods["llm"], seed=seed
+        ).to_dataset(name="loo_pit"),
+        "observed_data": _observed(data),
+    }
+    if spec.options.implementation == "marginal":
+        error = sizes.quadrature_error(posterior, spec, data)
+        groups["quadrature"] = xr.Dataset(
+            {
+                "sd_difference": error["sd"],
+                "growth_shift": error["growth_shift"],
+                "tail_error": error["end_error"],
+            }
+        )
+    return groups, posterior
+
+
+def _density_groups(
+    spec: ModelSpec, data: Observations, posterior: xr.Dataset
+) -> tuple[dict[str, xr.Dataset], xr.Dataset]:
+    """Groups of a model of given densities."""
+    if data.densities is None:
+        raise ValueError("a model of densities needs observations of densities")
+    groups = {
+        "log_likelihood": densities.log_likelihoods(posterior, spec, data),
+        "observed_data": xr.Dataset(
+            {"log_density": (LLM, data.densities.log_density)},
+            coords={LLM: list(data.llms.names)},
+        ),
+    }
+    return groups, densities.with_densities(posterior, data)
+
+
+def _with_density(posterior: xr.Dataset, log_params: np.ndarray) -> xr.Dataset:
+    """Add log density: the drawn size over the actual one."""
+    size = posterior["log_effective_params"].assign_attrs(_units("log_effective_params"))
+    density = (size - xr.DataArray(log_params, dims=LLM)).assign_attrs(_units("log_density"))
+    return posterior.assign(log_effective_params=size, log_density=density)
+
+
+def _observed(data: JointObservations) -> xr.Dataset:
+    """Observed data on the scales of the model's variables."""
+    used = data.calibration.is_fit
+    observed = {
+        "loss": (LOSS_OBS, data.losses.log_loss, {"units": "log loss"}),
+        "loss_score": (POINT_OBS, data.calibration.logit_score[used], {"units": "logit score"}),
+        "score": (SCORE_OBS, data.scores.logit_score, {"units": "logit score"}),
+    }
+    if data.reports is not None:
+        observed["score_reports"] = (
+            "report_benchmark",
+            data.reports.sum_of_squares,
+            {"units": "squared logit score"},
+        )
+    return xr.Dataset(observed)
+
+
+def _held_out(data: Observations, predictive: xr.Dataset) -> xr.Dataset | None:
+    """Held-out calibration points with what is predicted of them."""
+    if data.calibration is None or "heldout_loss_score" not in predictive:
+        return None
+    out = ~data.calibration.is_fit
+    return xr.Dataset(
+        {
+            "logit_score": ("heldout_obs", data.calibration.logit_score[out]),
+            "logit_score_rep": predictive["heldout_loss_score"],
+            "benchmark_idx": ("heldout_obs", data.calibration.benchmark_idx[out]),
+        }
+    )
+
+
+def constant_data(data: Observations) -> xr.Dataset:
+    """What the model was given and does not explain: sizes, dates, indices, centres."""
+    llms = data.llms
+    constant: dict[str, object] = {
+        "n_params": (
+            LLM,
+            np.exp(llms.log_params),
+            {"units": "parameters", "convention": llms.params_used},
+        ),
+        "release_year": (LLM, llms.years, {"units": "years", "since": llms.time_origin}),
+        "family_idx": (LLM, llms.family_idx),
+    }
+    coords: dict[str, object] = {
+        LLM: list(llms.names),
+        "release_date": (LLM, list(llms.release_dates)),
+        "family": list(llms.families),
+    }
+    if data.scores is not None:
+        joint = data.joint
+        constant |= _joint_constants(joint)
+        coords[BENCHMARK] = list(joint.benchmarks.names)
+    return xr.Dataset(constant, coords=coords)
+
+
+def _joint_constants(data: JointObservations) -> dict[str, object]:
+    """Constants of a joint model."""
+    losses, points, scores, names = data.losses, data.calibration, data.scores, data.benchmarks
+    used = points.is_fit
+    return {
+        "score_llm_idx": (SCORE_OBS, scores.llm_idx),
+        "score_benchmark_idx": (SCORE_OBS, scores.benchmark_idx),
+        "score_n_items": (SCORE_OBS, scores.n_items),
+        "score_n_reports": (SCORE_OBS, scores.n_reports),
+        "score_noise_idx": (SCORE_OBS, cell_kinds(scores)[1]),
+        "loss_benchmark_idx": (LOSS_OBS, losses.benchmark_idx),
+        "loss_run_idx": (LOSS_OBS, losses.run_idx),
+        "loss_cluster_idx": (LOSS_OBS, losses.cluster_idx),
+        "loss_log_params_ratio": (LOSS_OBS, losses.log_params_ratio),
+        "loss_log_tokens_ratio": (LOSS_OBS, losses.log_tokens_ratio),
+        "point_benchmark_idx": (POINT_OBS, points.benchmark_idx[used]),
+        "point_loss": (POINT_OBS, points.loss[used]),
+        "n_items": (BENCHMARK, names.n_items),
+        "chance": (BENCHMARK, names.chance),
+        "loss_centre": (BENCHMARK, names.loss_centre),
+        "log_params_centre": losses.log_params_centre,
+        "log_tokens_centre": losses.log_tokens_centre,
+        "reference_max_params": losses.max_params,
+        "reference_max_tokens": losses.max_tokens,
+    }
+
+
+def root_attributes(
+    spec: ModelSpec,
+    dataset: Dataset,
+    data: Observations,
+    *,
+    seed: int,
+    sampler: str,
+    timings: Mapping[str, float],
+    versions: Mapping[str, str],
+) -> dict[str, object]:
+    """Attributes of the root: what was fitted, with what, from which seed."""
+    about = dataset.summary() | {"reference_params": dataset.card.get("reference_params")}
+    return {
+        "schema": SCHEMA_VERSION,
+        "bayesdense_version": __version__,
+        "dataset": json.dumps(about, ensure_ascii=False),
+        "dataset_warnings": json.dumps(
+            [*dataset.warnings, *data.warnings], ensure_ascii=False
+        ),
+        "spec": spec.to_json(),
+        "spec_digest": spec.digest,
+        "time_origin": data.llms.time_origin,
+        "seed": seed,
+        "versions": json.dumps({"bayesdense": __version__, **versions}),
+        "timings_s": json.dumps(dict(timings)),
+        "sampler": sampler,
+    }

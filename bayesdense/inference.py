@@ -1,0 +1,117 @@
+"""Posterior inference: from a model and a dataset to a fit with everything that belongs to it."""
+
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import numpy as np
+
+from bayesdense import fit_tree
+from bayesdense.build import build_from_observations
+from bayesdense.dataset import Dataset
+from bayesdense.engine.sample import Progress
+from bayesdense.engine.strategies import Settings, sample_cut, sample_joint, sample_pymc
+from bayesdense.errors import SpecError
+from bayesdense.observations import observe
+from bayesdense.results import Fit
+from bayesdense.spec import ModelSpec
+
+#: Seed of a fit where none is given; it is recorded and printed.
+DEFAULT_SEED = 20250901
+SAMPLERS = ("nutpie", "pymc", "numpyro")
+_PACKAGES = ("pymc", "pytensor", "nutpie", "arviz", "arviz-stats", "numba", "numpy", "xarray")
+
+
+def fit(
+    spec: ModelSpec,
+    dataset: Dataset,
+    *,
+    draws: int = 1500,
+    tune: int = 500,
+    chains: int = 4,
+    seed: int = DEFAULT_SEED,
+    sampler: str = "nutpie",
+    cores: int | None = None,
+    progress: Progress | None = None,
+) -> Fit:
+    """Sample the posterior of a model on a dataset and derive what is read from it.
+
+    Parameters
+    ----------
+    spec
+        The model, from `load_spec`.
+    dataset
+        The data, from `load_dataset`.
+    draws, tune, chains
+        Draws kept of each chain, steps before them, and chains.
+    seed
+        Of everything random; the same seed, machine and versions give the same draws.
+    sampler
+        `nutpie` (in this package's coordinates), or PyMC's own NUTS (`pymc`) or NumPyro's
+        (`numpyro`) on the `pm.Model` as it stands: slower, for comparison.
+    cores
+        Chains at a time; None: as many as the machine has.
+    progress
+        Called as (draws done, draws in all, divergences) while sampling.
+
+    Returns
+    -------
+    Fit
+        With the groups posterior, sample_stats, log_likelihood, log_prior, prior,
+        prior_predictive, posterior_predictive, observed_data, constant_data and what the checks
+        read.
+
+    Raises
+    ------
+    SpecError
+        Where model, dataset and options do not fit each other.
+    KeyboardInterrupt
+        On Ctrl-C; nothing of an interrupted run is returned.
+    """
+    _check_arguments(spec, sampler, draws=draws, tune=tune, chains=chains, seed=seed)
+    data = observe(spec, dataset)
+    settings = Settings(draws, tune, chains, cores, np.random.SeedSequence(seed), progress)
+    began = time.perf_counter()
+    model = build_from_observations(spec, data)
+    built = time.perf_counter() - began
+    if sampler != "nutpie":
+        posterior = sample_pymc(model, sampler, settings)
+    elif spec.options.feedback == "cut":
+        posterior = sample_cut(spec, data, model, settings)
+    else:
+        posterior = sample_joint(spec, data, model, settings)
+    began = time.perf_counter()
+    tree = fit_tree.assemble(spec, dataset, data, model, posterior, seed=seed)
+    timings = {"build": built, **posterior.timings, "derive": time.perf_counter() - began}
+    tree.attrs |= fit_tree.root_attributes(
+        spec,
+        dataset,
+        data,
+        seed=seed,
+        sampler=sampler,
+        timings=timings,
+        versions={name: version(name) for name in _PACKAGES},
+    )
+    return Fit(tree, spec)
+
+
+def _check_arguments(spec: ModelSpec, sampler: str, **counts: int) -> None:
+    """Refuse what cannot be sampled, before any work."""
+    least: Mapping[str, int] = {"draws": 4, "tune": 1, "chains": 1, "seed": 0}
+    for name, value in counts.items():
+        if value < least[name]:
+            raise SpecError(f"{name} = {value}, allowed: {least[name]} or more")
+    if sampler not in SAMPLERS:
+        raise SpecError(f"sampler = {sampler!r}, allowed: {', '.join(SAMPLERS)}")
+    if spec.options.feedback == "cut" and (sampler != "nutpie" or not spec.is_joint):
+        raise SpecError('feedback = "cut" needs a joint model and sampler = "nutpie"')
+    if sampler == "numpyro":
+        _check_installed("numpyro")
+
+
+def _check_installed(package: str) -> None:
+    """Say how to install an optional package."""
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise SpecError(f"{package} is not installed: pip install 'bayesdense[{package}]'")
