@@ -155,13 +155,13 @@ class Thresholds:
     divergences: AtMost = AtMost(
         0,
         0.001,
-        "share of draws: each says that the sampler met a curve too sharp for its step; up to one "
-        "in 1,000 is no visible bias, if its cause is known (Betancourt 2017)",
+        "each says that the sampler met a curve too sharp for its step (Betancourt 2017); one in "
+        "1,000 is borne, if its cause is known",
     )
     tree_depth: AtMost = AtMost(
         0.01,
         math.inf,
-        "share of draws at the largest depth: they cost time, not validity",
+        "draws at the largest depth cost time, not validity",
     )
     e_bfmi: AtLeast = AtLeast(
         0.3, 0.2, "Betancourt 2016: below, the energy moves too slowly for the tails to be seen"
