@@ -102,6 +102,7 @@ def test_the_variables_are_those_of_the_model(dataset, options):
 
 
 @pytest.mark.fit
+@pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 def test_pymc_draws_the_same():
     """Parameters, effects, sizes and data of the plain implementation, marginally, by KS."""
     import pymc as pm

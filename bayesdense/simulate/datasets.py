@@ -25,8 +25,10 @@ from bayesdense.spec import ModelSpec, load_spec
 _MAX_DRAWS = 2000
 #: A loss this factor away from the copied benchmark's is absurd.
 _ABSURD_LOSS = 20.0
-#: Least range of calibration scores, and least sd of LLMs' scores, on at least half the benchmarks.
+#: On at least half of the benchmarks: least range of calibration scores, highest rank correlation
+#: of them with the losses, least sd of LLMs' scores.
 _LEAST_RANGE = 0.1
+_HIGHEST_CORRELATION = -0.5
 _LEAST_SD = 0.03
 #: The best calibration LLM, in sizes and tokens of the largest reference run.
 _BEST_PARAMS, _BEST_TOKENS = 12.0, 100.0
@@ -66,8 +68,9 @@ def simulate_dataset(
 
     A draw is rejected for what its data look like, never for its parameters, so that the truths
     of many simulations are draws of the prior given usable data: a loss more than a factor 20
-    from `like`'s; calibration scores that span less than .1, or LLMs' scores with an sd below .03,
-    on more than half of the benchmarks.
+    from `like`'s; or, on more than half of the benchmarks, calibration scores that span less than
+    .1 or do not fall with the loss (rank correlation above -.5), or LLMs' scores with an sd below
+    .03.
 
     Parameters
     ----------
@@ -192,16 +195,19 @@ def _placed_points(parameters: xr.Dataset, data: JointObservations) -> Calibrati
 
 
 def _is_usable(drawn: xr.Dataset, data: JointObservations) -> bool:
-    """Whether losses are near the copied ones, and scores vary on half of the benchmarks."""
+    """Whether losses are near the copied ones, and scores tell something on half the benchmarks."""
     centre = np.log(data.benchmarks.loss_centre)[data.losses.benchmark_idx]
     if np.abs(drawn["log_loss"].to_numpy() - centre).max() > np.log(_ABSURD_LOSS):
         return False
-    points = pd.Series(_all_points(drawn, data, "loss_score"))
-    spread = points.groupby(data.calibration.benchmark_idx).agg(lambda x: x.max() - x.min())
+    points = pd.DataFrame(
+        {"loss": data.calibration.loss, "score": _all_points(drawn, data, "loss_score")}
+    ).groupby(data.calibration.benchmark_idx)
+    spread = points["score"].max() - points["score"].min()
+    ranks = points.rank().groupby(data.calibration.benchmark_idx)
+    falls = ranks.apply(lambda rank: rank["score"].corr(rank["loss"])) <= _HIGHEST_CORRELATION
     scores = pd.Series(drawn["score"].to_numpy()).groupby(data.scores.benchmark_idx)
-    return bool(
-        (spread >= _LEAST_RANGE).mean() >= 0.5 and (scores.std(ddof=0) >= _LEAST_SD).mean() >= 0.5
-    )
+    varies = scores.std(ddof=0) >= _LEAST_SD
+    return bool((falls & (spread >= _LEAST_RANGE)).mean() >= 0.5 and varies.mean() >= 0.5)
 
 
 def _all_points(drawn: xr.Dataset, data: JointObservations, name: str) -> Floats:

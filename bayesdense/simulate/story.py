@@ -177,10 +177,10 @@ def _labels(data: JointObservations) -> dict[str, tuple[str, ...]]:
 
 
 def _aligned(parameters: xr.Dataset, labels: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
-    """Put parameters in the order of the data, without the labels, which would collide."""
+    """Put parameters in the order of the data, sample dims first, without labels to collide."""
     own = {dim: list(names) for dim, names in labels.items() if dim in parameters.indexes}
-    keep = set(parameters.dims) - set(labels)
-    aligned = parameters.sel(own)
+    keep = [str(dim) for dim in parameters.dims if dim not in labels]
+    aligned = parameters.sel(own).transpose(*keep, ...)
     return aligned.drop_vars([name for name in aligned.coords if name not in keep])
 
 
