@@ -26,7 +26,7 @@ def fit(
     spec: ModelSpec,
     dataset: Dataset,
     *,
-    draws: int = 1500,
+    draws: int = 2500,
     tune: int = 500,
     chains: int = 4,
     seed: int = DEFAULT_SEED,

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pytensor.tensor.variable import TensorVariable
 
 from bayesdense import residuals
 from bayesdense.components.priors import random_variable, variables
+from bayesdense.components.tensor import Tensor
 from bayesdense.names import FAMILY
 from bayesdense.observations import LLMData
 from bayesdense.spec import ModelSpec
@@ -20,21 +20,19 @@ class Residual(NamedTuple):
     """Deviation of an LLM from trend and family; `sd` is a vector over LLMs or a scalar."""
 
     kind: str
-    sd: TensorVariable
-    shape: TensorVariable | None  # degrees of freedom, or the one-sided sd
+    sd: Tensor
+    shape: Tensor | None  # degrees of freedom, or the one-sided sd
 
-    def log_density(self, deviation: TensorVariable) -> TensorVariable:
+    def log_density(self, deviation: Tensor) -> Tensor:
         """Log density at a deviation of log density from its location."""
         return residuals.LOG_DENSITY[self.kind](deviation, self.sd, self.shape, pt)
 
-    def log_tails(
-        self, below: TensorVariable, above: TensorVariable
-    ) -> tuple[TensorVariable, TensorVariable]:
+    def log_tails(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Log probabilities of a deviation below -`below` and above `above`, both positive."""
         return residuals.log_tails(self.kind, below, above, self.sd, self.shape, pt)
 
 
-def location(spec: ModelSpec, llms: LLMData) -> TensorVariable:
+def location(spec: ModelSpec, llms: LLMData) -> Tensor:
     """Add trend and family; return the log density expected of each LLM."""
     trend = TRENDS[spec.trend]
     theta = variables(spec, "trend", {}, *trend.parameters)
@@ -42,7 +40,7 @@ def location(spec: ModelSpec, llms: LLMData) -> TensorVariable:
     return expected + _family(spec, llms)
 
 
-def _family(spec: ModelSpec, llms: LLMData) -> TensorVariable:
+def _family(spec: ModelSpec, llms: LLMData) -> Tensor:
     """Effect of each LLM's family."""
     if spec.component("family").kind == "none":
         return pt.zeros(len(llms.names))
@@ -53,7 +51,7 @@ def _family(spec: ModelSpec, llms: LLMData) -> TensorVariable:
 def residual(spec: ModelSpec, llms: LLMData) -> Residual:
     """Add the residual's parameters."""
     component = spec.component("residual")
-    found: Mapping[str, TensorVariable] = variables(spec, "residual", {}, *component.used_priors)
+    found: Mapping[str, Tensor] = variables(spec, "residual", {}, *component.used_priors)
     sd = found["residual_sd"]
     if spec.options.scale_trend:
         slope = random_variable(

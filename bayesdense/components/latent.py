@@ -3,12 +3,12 @@
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pytensor.tensor.variable import TensorVariable
 
 from bayesdense.components.density import Residual
 from bayesdense.components.loss_law import LossLaw
 from bayesdense.components.score_map import ScoreMap
 from bayesdense.components.score_noise import ScoreNoise
+from bayesdense.components.tensor import Tensor
 from bayesdense.laws import chinchilla_loss, item_variance, logistic_logit_score
 from bayesdense.names import LLM, SCORE_OBS
 from bayesdense.observations import JointObservations
@@ -19,7 +19,7 @@ def observe_scores(
     curve: ScoreMap,
     noise: ScoreNoise,
     residual: Residual,
-    log_density: TensorVariable,
+    log_density: Tensor,
     data: JointObservations,
     *,
     reference_tokens: float,
@@ -41,11 +41,11 @@ def observe_scores(
 
 def add_deviating(
     name: str,
-    location: TensorVariable,
+    location: Tensor,
     residual: Residual,
     dims: str,
     observed: np.ndarray | None = None,
-) -> TensorVariable:
+) -> Tensor:
     """Add a variable that deviates from its location by the residual."""
     if residual.kind == "symmetric":
         return pm.Normal(name, location, residual.sd, dims=dims, observed=observed)
@@ -54,7 +54,7 @@ def add_deviating(
             name, nu=residual.shape, mu=location, sigma=residual.sd, dims=dims, observed=observed
         )
 
-    def logp(value: TensorVariable, mu: TensorVariable, *_: TensorVariable) -> TensorVariable:
+    def logp(value: Tensor, mu: Tensor, *_: Tensor) -> Tensor:
         return residual.log_density(value - mu)
 
     def random(

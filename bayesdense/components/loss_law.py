@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pytensor.tensor.variable import TensorVariable
 
 from bayesdense.components.priors import variables
+from bayesdense.components.tensor import Tensor
 from bayesdense.kernel import Floats
 from bayesdense.laws import chinchilla_loss
 from bayesdense.names import LOSS_OBS
@@ -19,13 +19,13 @@ from bayesdense.spec import KINDS, ModelSpec
 class LossLaw(NamedTuple):
     """Parameters of the law, vectors over benchmarks."""
 
-    loss_floor: TensorVariable
-    param_coef: TensorVariable
-    param_exponent: TensorVariable
-    token_coef: TensorVariable
-    token_exponent: TensorVariable
+    loss_floor: Tensor
+    param_coef: Tensor
+    param_exponent: Tensor
+    token_coef: Tensor
+    token_exponent: Tensor
 
-    def loss(self, log_params_ratio: object, log_tokens_ratio: object) -> TensorVariable:
+    def loss(self, log_params_ratio: object, log_tokens_ratio: object) -> Tensor:
         """Loss of every benchmark (rows) at these sizes (columns)."""
         return chinchilla_loss(
             log_params_ratio, log_tokens_ratio, *(value[:, None] for value in self)
@@ -78,14 +78,14 @@ def observe_losses(spec: ModelSpec, law: LossLaw, data: LossData) -> None:
 
 
 def clustered_normal_logp(
-    value: TensorVariable,
-    mean: TensorVariable,
-    var: TensorVariable,
-    run_sd: TensorVariable,
-    cluster_var: TensorVariable,
-    run_idx: TensorVariable,
-    cluster_idx: TensorVariable,
-) -> TensorVariable:
+    value: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    run_sd: Tensor,
+    cluster_var: Tensor,
+    run_idx: Tensor,
+    cluster_idx: Tensor,
+) -> Tensor:
     """Log density of residuals e with effects of runs and of clusters integrated out.
 
     Given the run effects, a cluster k of residuals is Normal(0, diag(v) + s_k^2 1 1'). With

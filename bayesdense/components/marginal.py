@@ -13,13 +13,13 @@ from pytensor.link.numba.dispatch.basic import (
     default_hash_key_from_props,
     register_funcify_and_cache_key,
 )
-from pytensor.tensor.variable import TensorVariable
 
 from bayesdense import kernel
 from bayesdense.components.density import Residual
 from bayesdense.components.loss_law import LossLaw
 from bayesdense.components.score_map import ScoreMap
 from bayesdense.components.score_noise import ScoreNoise, cell_kinds
+from bayesdense.components.tensor import Tensor
 from bayesdense.laws import item_variance
 from bayesdense.names import SCORE_OBS
 from bayesdense.observations import JointObservations
@@ -87,9 +87,9 @@ _marginal_sum = MarginalSum()
 class GridTerms(NamedTuple):
     """What the kernel integrates: rows of benchmarks, of kinds of cells, and of LLMs."""
 
-    mean: TensorVariable
-    var: TensorVariable
-    log_weight: TensorVariable
+    mean: Tensor
+    var: Tensor
+    log_weight: Tensor
 
 
 def make_grid(data: JointObservations, spacing: float) -> kernel.Grid:
@@ -104,7 +104,7 @@ def observe_scores(
     curve: ScoreMap,
     noise: ScoreNoise,
     residual: Residual,
-    log_density: TensorVariable,
+    log_density: Tensor,
     data: JointObservations,
     *,
     reference_tokens: float,
@@ -149,14 +149,14 @@ def _mean_on_grid(
     data: JointObservations,
     grid: kernel.Grid,
     reference_tokens: float,
-) -> TensorVariable:
+) -> Tensor:
     """Logit of every benchmark's score at every node."""
     log_params_ratio = grid.nodes - data.losses.log_params_centre
     log_tokens_ratio = np.log(reference_tokens) - data.losses.log_tokens_centre
     return curve.logit_score(law.loss(log_params_ratio[None, :], log_tokens_ratio))
 
 
-def _var_on_grid(noise: ScoreNoise, mean: TensorVariable, kinds: np.ndarray) -> TensorVariable:
+def _var_on_grid(noise: ScoreNoise, mean: Tensor, kinds: np.ndarray) -> Tensor:
     """Variance of every kind of cell at every node."""
     benchmark = kinds[:, 0].astype(int)
     shifted = mean[benchmark] + (noise.protocol_offset[benchmark] * kinds[:, 3])[:, None]
@@ -164,9 +164,7 @@ def _var_on_grid(noise: ScoreNoise, mean: TensorVariable, kinds: np.ndarray) -> 
     return beyond_items[:, None] + item_variance(shifted, kinds[:, 1][:, None])
 
 
-def _log_weight(
-    residual: Residual, location: TensorVariable, grid: kernel.Grid
-) -> TensorVariable:
+def _log_weight(residual: Residual, location: Tensor, grid: kernel.Grid) -> Tensor:
     """Log weight of every node for every LLM: residual density times width, tails at the ends."""
     per_llm = residual._replace(sd=residual.sd[:, None]) if residual.sd.ndim else residual
     inner = grid.nodes[1:-1] - location[:, None]
@@ -177,14 +175,14 @@ def _log_weight(
 
 
 def _marginal_logp(
-    value: TensorVariable,
-    mean: TensorVariable,
-    var: TensorVariable,
-    log_weight: TensorVariable,
-    benchmark_idx: TensorVariable,
-    noise_idx: TensorVariable,
-    first: TensorVariable,
-) -> TensorVariable:
+    value: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    log_weight: Tensor,
+    benchmark_idx: Tensor,
+    noise_idx: Tensor,
+    first: Tensor,
+) -> Tensor:
     """Sum over LLMs of the marginal log likelihood."""
     return _marginal_sum(mean, var, log_weight, value, benchmark_idx, noise_idx, first)[0]
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import pymc as pm
-from pytensor.tensor.variable import TensorVariable
 
+from bayesdense.components.tensor import Tensor
 from bayesdense.kernel import Floats
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.spec import ModelSpec
@@ -19,7 +19,7 @@ _DISTRIBUTIONS = {
 }
 
 
-def random_variable(name: str, prior: Prior, scales: Mapping[str, Floats]) -> TensorVariable:
+def random_variable(name: str, prior: Prior, scales: Mapping[str, Floats]) -> Tensor:
     """Add the variable of a prior, and those of the priors within it, to the open model."""
     kwargs = {
         key: random_variable(hyper_name(name, key), value, scales)
@@ -45,6 +45,6 @@ def _scaled(dist: str, kwargs: dict[str, object], unit: Floats) -> dict[str, obj
 
 def variables(
     spec: ModelSpec, component: str, scales: Mapping[str, Floats], *names: str
-) -> dict[str, TensorVariable]:
+) -> dict[str, Tensor]:
     """Add these variables of a component to the open model, with the priors of its TOML."""
     return {name: random_variable(name, spec.prior(component, name), scales) for name in names}

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pytensor.tensor.variable import TensorVariable
 
 from bayesdense.components.priors import variables
+from bayesdense.components.tensor import Tensor
 from bayesdense.kernel import Floats
 from bayesdense.laws import item_variance, logistic_logit_score
 from bayesdense.names import POINT_OBS
@@ -19,12 +19,12 @@ from bayesdense.spec import ModelSpec
 class ScoreMap(NamedTuple):
     """Parameters of the map, vectors over benchmarks."""
 
-    score_floor: TensorVariable
-    score_ceiling: TensorVariable
-    score_slope: TensorVariable
-    loss_midpoint: TensorVariable
+    score_floor: Tensor
+    score_ceiling: Tensor
+    score_slope: Tensor
+    loss_midpoint: Tensor
 
-    def logit_score(self, loss: TensorVariable) -> TensorVariable:
+    def logit_score(self, loss: Tensor) -> Tensor:
         """Logit of the score of every benchmark (rows) at these losses (rows, columns)."""
         return logistic_logit_score(loss, *(value[:, None] for value in self))
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pytensor.tensor.variable import TensorVariable
 
 from bayesdense.components.priors import random_variable, variables
+from bayesdense.components.tensor import Tensor
 from bayesdense.kernel import Floats
 from bayesdense.observations import JointObservations, ReportData, ScoreData
 from bayesdense.spec import ModelSpec
@@ -17,14 +17,15 @@ from bayesdense.spec import ModelSpec
 class ScoreNoise(NamedTuple):
     """Sds on the logit, vectors over benchmarks, and the offset of the other protocol."""
 
-    discrepancy_sd: TensorVariable
-    protocol_sd: TensorVariable
-    protocol_offset: TensorVariable
+    discrepancy_sd: Tensor
+    protocol_sd: Tensor
+    protocol_offset: Tensor
 
-    def variance(self, benchmark_idx: object, n_reports: object) -> TensorVariable:
+    def variance(self, benchmark_idx: object, n_reports: object) -> Tensor:
         """Variance beyond item noise: discrepancy^2 + protocol^2 / reports."""
         return (
-            self.discrepancy_sd[benchmark_idx] ** 2 + self.protocol_sd[benchmark_idx] ** 2 / n_reports
+            self.discrepancy_sd[benchmark_idx] ** 2
+            + self.protocol_sd[benchmark_idx] ** 2 / n_reports
         )
 
 
@@ -63,8 +64,6 @@ def observe_reports(noise: ScoreNoise, data: ReportData) -> None:
 
 def cell_kinds(data: ScoreData) -> tuple[np.ndarray, np.ndarray]:
     """Distinct (benchmark, items, reports, protocol) of the cells, and each cell's kind."""
-    keys = np.stack(
-        [data.benchmark_idx, data.n_items, data.n_reports, data.other_protocol], axis=1
-    )
+    keys = np.stack([data.benchmark_idx, data.n_items, data.n_reports, data.other_protocol], axis=1)
     kinds, index = np.unique(keys, axis=0, return_inverse=True)
     return kinds, index.astype(np.int64)

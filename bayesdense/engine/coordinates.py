@@ -22,8 +22,8 @@ import pytensor.tensor as pt
 from pymc.model.transform.conditioning import remove_value_transforms
 from pymc.model.transform.optimization import freeze_dims_and_data
 from pytensor.graph.replace import graph_replace
-from pytensor.tensor.variable import TensorVariable
 
+from bayesdense.components.tensor import Tensor
 from bayesdense.kernel import Floats
 from bayesdense.laws import expit
 from bayesdense.priors import Prior, hyper_name
@@ -53,12 +53,12 @@ class Coordinates:
         A point from which the mode is found, from priors and data.
     """
 
-    z: TensorVariable
-    given: TensorVariable
+    z: Tensor
+    given: Tensor
     given_names: tuple[str, ...]
     blocks: Mapping[str, slice]
-    natural: Mapping[str, TensorVariable]
-    log_density: TensorVariable
+    natural: Mapping[str, Tensor]
+    log_density: Tensor
     start: Floats
 
     @property
@@ -78,14 +78,14 @@ class Coordinates:
 class _Builder:
     """Collects blocks while the maps are laid out; private to `coordinates`."""
 
-    def __init__(self, z: TensorVariable) -> None:
+    def __init__(self, z: Tensor) -> None:
         self.z = z
         self.blocks: dict[str, slice] = {}
         self.start: list[Floats] = []
-        self.natural: dict[str, TensorVariable] = {}
-        self.log_jacobian: list[TensorVariable] = []
+        self.natural: dict[str, Tensor] = {}
+        self.log_jacobian: list[Tensor] = []
 
-    def take(self, name: str, start: Floats) -> TensorVariable:
+    def take(self, name: str, start: Floats) -> Tensor:
         """Claim the next entries of z."""
         first = sum(len(part) for part in self.start)
         self.start.append(start)
@@ -136,7 +136,9 @@ def coordinates(
             build.start[list(build.blocks).index(name)] = guess
     fixed = pt.dvector("given")
     expressions = build.natural | _split(fixed, natural_model, given)
-    values = {natural_model.rvs_to_values[natural_model[name]]: e for name, e in expressions.items()}
+    values = {
+        natural_model.rvs_to_values[natural_model[name]]: e for name, e in expressions.items()
+    }
     log_density = graph_replace(natural_model.logp(vars=counted), values, strict=False) + sum(
         term.sum() for term in build.log_jacobian
     )
@@ -151,7 +153,7 @@ def coordinates(
     )
 
 
-def _split(vector: TensorVariable, model: pm.Model, names: Sequence[str]) -> dict[str, TensorVariable]:
+def _split(vector: Tensor, model: pm.Model, names: Sequence[str]) -> dict[str, Tensor]:
     """Cut a vector into variables of the model."""
     out, first = {}, 0
     for name in names:
@@ -184,9 +186,7 @@ def _unit(prior: Prior, scales: Mapping[str, Floats]) -> Floats | float:
     return scales[prior.scale] if prior.scale else 1.0
 
 
-def _law_map(
-    build: _Builder, scales: Mapping[str, Floats], shapes: Mapping[str, Floats]
-) -> None:
+def _law_map(build: _Builder, scales: Mapping[str, Floats], shapes: Mapping[str, Floats]) -> None:
     """Loss law by what the ladder pins.
 
     With phi the floor's share and s the share of a in a + b:
@@ -242,11 +242,11 @@ def _variable_map(
 def _hierarchical(
     build: _Builder,
     name: str,
-    z: TensorVariable,
+    z: Tensor,
     prior: Prior,
     scales: Mapping[str, Floats],
     informed: Mapping[str, Floats],
-) -> tuple[TensorVariable, TensorVariable]:
+) -> tuple[Tensor, Tensor]:
     """Normal or log-normal about a mean and sd that are variables: centred where data pin it."""
     mean, sd = (_parameter(build, name, key, prior, scales) for key in ("mu", "sigma"))
     pinned = informed.get(name, 1.0)
@@ -262,7 +262,7 @@ def _hierarchical(
 
 def _parameter(
     build: _Builder, name: str, key: str, prior: Prior, scales: Mapping[str, Floats]
-) -> TensorVariable:
+) -> Tensor:
     """A parameter of a prior: a variable laid out before, or a number."""
     value = prior.kwargs[key]
     if not isinstance(value, Prior):
@@ -279,37 +279,29 @@ def _prior_mean(prior: Prior) -> float:
     return float(value.kwargs["mu"]) if isinstance(value, Prior) else float(value)
 
 
-def _normal(
-    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
-) -> tuple[TensorVariable, TensorVariable]:
-    """x = unit (mu + sigma z)."""
+def _normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
+    """X = unit (mu + sigma z)."""
     mu, sigma = float(prior.kwargs["mu"]), float(prior.kwargs["sigma"])  # type: ignore[arg-type]
     unit = _unit(prior, scales)
     return unit * (mu + sigma * z), pt.as_tensor(np.log(unit * sigma))
 
 
-def _log_normal(
-    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
-) -> tuple[TensorVariable, TensorVariable]:
-    """x = unit exp(mu + sigma z)."""
+def _log_normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
+    """X = unit exp(mu + sigma z)."""
     mu, sigma = float(prior.kwargs["mu"]), float(prior.kwargs["sigma"])  # type: ignore[arg-type]
     log_value = np.log(_unit(prior, scales)) + mu + sigma * z
     return pt.exp(log_value), log_value + np.log(sigma)
 
 
-def _half_normal(
-    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
-) -> tuple[TensorVariable, TensorVariable]:
-    """x = sigma sqrt 2 erfcinv(1 - Phi(z)): the prior's quantile at Phi(z)."""
+def _half_normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
+    """X = sigma sqrt 2 erfcinv(1 - Phi(z)): the prior's quantile at Phi(z)."""
     sigma = float(prior.kwargs["sigma"]) * _unit(prior, scales)  # type: ignore[arg-type]
     standard = np.sqrt(2) * pt.erfcinv(0.5 * pt.erfc(z / np.sqrt(2)))
     return sigma * standard, np.log(sigma / 2) + 0.5 * standard**2 - 0.5 * z**2
 
 
-def _beta(
-    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
-) -> tuple[TensorVariable, TensorVariable]:
-    """x = logistic(centre + z / sqrt(smaller parameter)): logit, about unit scale a priori."""
+def _beta(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
+    """X = logistic(centre + z / sqrt(smaller parameter)): logit, about unit scale a priori."""
     alpha, beta = (
         scales[value] if isinstance(value, str) else np.float64(value)  # type: ignore[arg-type]
         for value in (prior.kwargs["alpha"], prior.kwargs["beta"])
@@ -320,19 +312,15 @@ def _beta(
     return value, pt.log(value) + pt.log(expit(-position)) + np.log(slope)
 
 
-def _gamma(
-    z: TensorVariable, prior: Prior, scales: Mapping[str, Floats]
-) -> tuple[TensorVariable, TensorVariable]:
-    """x = unit exp(log mean + z / sqrt alpha)."""
+def _gamma(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
+    """X = unit exp(log mean + z / sqrt alpha)."""
     alpha, beta = float(prior.kwargs["alpha"]), float(prior.kwargs["beta"])  # type: ignore[arg-type]
     slope = 1 / np.sqrt(alpha)
     log_value = np.log(_unit(prior, scales)) + np.log(alpha / beta) + slope * z
     return pt.exp(log_value), log_value + np.log(slope)
 
 
-_Map = Callable[
-    [TensorVariable, Prior, Mapping[str, Floats]], tuple[TensorVariable, TensorVariable]
-]
+_Map = Callable[[Tensor, Prior, Mapping[str, Floats]], tuple[Tensor, Tensor]]
 _PRIOR_MAPS: Mapping[str, _Map] = MappingProxyType(
     {
         "Normal": _normal,
@@ -344,12 +332,12 @@ _PRIOR_MAPS: Mapping[str, _Map] = MappingProxyType(
 )
 
 
-def _standard(build: _Builder, z: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
+def _standard(build: _Builder, z: Tensor) -> tuple[Tensor, Tensor]:
     """A variable that is its own coordinate."""
     return z, pt.zeros_like(z)
 
 
-def _family(build: _Builder, z: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
+def _family(build: _Builder, z: Tensor) -> tuple[Tensor, Tensor]:
     """Family effects in units of their sd."""
     sd = build.natural["family_sd"]
     return sd * z, pt.log(sd) + pt.zeros_like(z)

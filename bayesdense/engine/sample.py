@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import nutpie
 import numpy as np
+import nutpie
 import xarray as xr
 from nutpie.compiled_pyfunc import from_pyfunc
 from threadpoolctl import threadpool_limits
@@ -45,9 +45,10 @@ def find_whitening(target: Target, given: Floats | None = None) -> Whitening:
     """Whiten at the mode over everything but standard deviations."""
     fixed = np.zeros(0) if given is None else given
     where = target.coordinates
-    return whiten_at_mode(
-        lambda z: target.log_density(z, fixed), where.start, where.scale_parameters
-    )
+    with threadpool_limits(limits=1):
+        return whiten_at_mode(
+            lambda z: target.log_density(z, fixed), where.start, where.scale_parameters
+        )
 
 
 def sample_nuts(
@@ -126,9 +127,7 @@ def _compiled_model(target: Target, whitening: Whitening, given: Floats) -> Any:
     def make_expand(*_: int) -> Callable[[Floats], dict[str, Floats]]:
         return lambda zeta: {"zeta": zeta}
 
-    return from_pyfunc(
-        n, make_log_density, make_expand, [np.dtype("float64")], [(n,)], ["zeta"]
-    )
+    return from_pyfunc(n, make_log_density, make_expand, [np.dtype("float64")], [(n,)], ["zeta"])
 
 
 def _watch(progress: Progress) -> Callable[[list[Any]], None]:

@@ -1,0 +1,179 @@
+"""Does the model find what it was told? Fits to datasets of known truth.
+
+Two worlds in the shape of a real dataset: truths drawn from the model's own priors, and the same
+without growth. Each fit is a job with a seed and a file of its own, so that a study goes on where
+it was stopped: `python -m bayesdense.studies.recovery --help`.
+"""
+
+import argparse
+import json
+import logging
+import math
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from scipy.stats import chi2
+
+from bayesdense.checks import check
+from bayesdense.files import write_text_atomic
+from bayesdense.inference import fit
+from bayesdense.names import CHAIN, DRAW
+from bayesdense.results import Fit
+from bayesdense.simulate import Simulated, simulate_dataset
+from bayesdense.spec import ModelSpec, load_spec
+from bayesdense.summary import summarize
+
+_LOG = logging.getLogger(__name__)
+#: Truths by world: what is fixed, everything else being drawn from the priors.
+WORLDS: Mapping[str, Mapping[str, float]] = {"prior": {}, "flat": {"growth_rate": 0.0}}
+_FIRST_SEED = {"prior": 1000, "flat": 2000}
+#: Quantities with more than one value per LLM, run or family are no global parameters.
+_NOT_GLOBAL = ("llm", "family", "run")
+
+
+def z_scores(fitted: Fit, truth: xr.Dataset) -> dict[str, float]:
+    """(posterior mean - truth) / sd of every global parameter, positive ones on the log."""
+    out: dict[str, float] = {}
+    for name, draws in fitted.posterior.items():
+        if name not in truth or set(draws.dims) & set(_NOT_GLOBAL):
+            continue
+        value = truth[name]
+        if float(draws.min()) > 0 and not str(name).endswith("_mean"):
+            draws, value = np.log(draws), np.log(value)
+        z = (draws.mean((CHAIN, DRAW)) - value) / draws.std((CHAIN, DRAW), ddof=1)
+        labels = z["benchmark"].values if "benchmark" in z.dims else [None]
+        for label, number in zip(labels, np.atleast_1d(z.values.squeeze()), strict=True):
+            out[f"{name}[{label}]" if label is not None else str(name)] = float(number)
+    return out
+
+
+def run_job(world: str, seed: int, spec: ModelSpec, like: str, n_above_ceiling: int) -> dict[str, object]:
+    """Simulate one dataset, fit it, and compare."""
+    began = time.perf_counter()
+    made: Simulated = simulate_dataset(
+        spec, like=like, seed=seed, truth=WORLDS[world], n_above_ceiling=n_above_ceiling
+    )
+    fitted = fit(spec, made.dataset, seed=seed)
+    checks = check(fitted)
+    summary = summarize(fitted, checks)
+    growth = fitted.posterior["growth_rate"]
+    true_growth = float(made.truth.parameters["growth_rate"])
+    low, high = (float(value) for value in np.quantile(growth, (0.025, 0.975)))
+    return {
+        "world": world,
+        "seed": seed,
+        "z": z_scores(fitted, made.truth.parameters),
+        "growth": {"truth": true_growth, "eti95": [low, high], "covered": low <= true_growth <= high},
+        "p_positive": float((growth > 0).mean()),
+        "unbounded": summary["doubling_time_days"]["unbounded"],
+        "statement": summary["doubling_time_days"]["statement"],
+        "n_above_ceiling": made.truth.n_above_ceiling,
+        "n_rejected": made.truth.n_rejected,
+        "status": checks.status,
+        "max_rhat": checks.max_rhat,
+        "min_ess_bulk": checks.min_ess_bulk,
+        "divergences": checks.divergences,
+        "not_passed": [item.name for item in checks.items if item.status != "pass"],
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def summarize_recovery(jobs: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Judge the rms of every parameter's z over the jobs against chi-square bands.
+
+    With n jobs, n rms^2 is chi-square(n) where the model is calibrated: each of K parameters has
+    to lie inside the band of probability 1 - .05 / K, and about 5.6 % of them, with two standard
+    deviations of slack, may lie outside the band of .69 to 1.31 that n = 20 gives a single one.
+    """
+    names = list(jobs[0]["z"])  # type: ignore[call-overload]
+    n, k = len(jobs), len(names)
+    z = np.array([[job["z"][name] for name in names] for job in jobs])  # type: ignore[index]
+    rms = np.sqrt((z**2).mean(axis=0))
+    low, high = np.sqrt(chi2.ppf([0.025 / k, 1 - 0.025 / k], n) / n)
+    allowed = 0.056 * k + 2 * math.sqrt(0.056 * k)
+    outside = int(((rms < 0.69) | (rms > 1.31)).sum())
+    return {
+        "n_jobs": n,
+        "n_parameters": k,
+        "rms": dict(zip(names, rms.round(3).tolist(), strict=True)),
+        "bonferroni_band": [float(low), float(high)],
+        "outside_bonferroni": [
+            name for name, value in zip(names, rms, strict=True) if not low <= value <= high
+        ],
+        "outside_single_band": outside,
+        "allowed_outside_single_band": allowed,
+        "growth_covered": sum(bool(job["growth"]["covered"]) for job in jobs),  # type: ignore[index]
+        "mean_z": float(z.mean()),
+    }
+
+
+def summarize_flat(jobs: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Count false alarms and unbounded doubling times in worlds without growth."""
+    p = np.array([job["p_positive"] for job in jobs], dtype=float)
+    return {
+        "n_jobs": len(jobs),
+        "p_positive": p.round(4).tolist(),
+        "false_alarms": int(((p < 0.025) | (p > 0.975)).sum()),
+        "unbounded": sum(bool(job["unbounded"]) for job in jobs),
+    }
+
+
+def run_study(world: str, n_jobs: int, out: Path, *, like: str = "densing") -> list[dict[str, object]]:
+    """Run the jobs of a world that have no file yet; return all of them."""
+    spec = load_spec("joint")
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = []
+    for seed in range(_FIRST_SEED[world], _FIRST_SEED[world] + n_jobs):
+        path = out / f"{world}-{seed}-{spec.digest[:8]}.json"
+        if not path.exists():
+            result = run_job(world, seed, spec, like, n_above_ceiling=0)
+            write_text_atomic(path, json.dumps(result))
+            _LOG.info("%s seed %d: %s, %.0f s", world, seed, result["status"], result["seconds"])
+        jobs.append(json.loads(path.read_text(encoding="utf-8")))
+    return jobs
+
+
+def evidence(world: str, jobs: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Summary of a study with all that it takes to run it again."""
+    judge = summarize_recovery if world == "prior" else summarize_flat
+    commit = subprocess.run(  # noqa: S603
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False  # noqa: S607
+    ).stdout.strip()
+    return {
+        "study": f"recovery, world {world}",
+        "commit": commit or None,
+        "seeds": [job["seed"] for job in jobs],
+        "versions": {name: version(name) for name in ("bayesdense", "pymc", "nutpie", "numpy")},
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "wall_seconds": float(np.sum([job["seconds"] for job in jobs])),
+        "summary": judge(jobs),
+        "jobs": list(jobs),
+    }
+
+
+def main() -> None:
+    """Run a study and write its summary."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("world", choices=sorted(WORLDS))
+    parser.add_argument("--jobs", type=int, default=20, help="number of simulated datasets")
+    parser.add_argument("--out", type=Path, default=Path("studies/recovery"))
+    parser.add_argument("--summary", type=Path, help="JSON file of the summary")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("pymc").setLevel(logging.WARNING)
+    jobs = run_study(arguments.world, arguments.jobs, arguments.out)
+    text = json.dumps(evidence(arguments.world, jobs), indent=1)
+    if arguments.summary:
+        write_text_atomic(arguments.summary, text + "\n")
+    else:
+        _LOG.info("%s", text)
+
+
+if __name__ == "__main__":
+    main()
