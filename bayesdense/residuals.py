@@ -14,6 +14,9 @@ from scipy import special
 
 from bayesdense.laws import Array
 
+# PyTensor and NumPy share names of functions, not a type.
+type Library = Any
+
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 _SQRT2 = math.sqrt(2.0)
 
@@ -32,31 +35,29 @@ NUMPY = SimpleNamespace(
 )
 
 
-def normal_log_density(deviation: Array, sd: Array, shape: Array, xp: Any) -> Array:
+def normal_log_density(deviation: Array, sd: Array, shape: Array, xp: Library) -> Array:
     """Log density of Normal(0, sd)."""
     return -0.5 * (deviation / sd) ** 2 - xp.log(sd) - _HALF_LOG_2PI
 
 
-def student_t_log_density(deviation: Array, sd: Array, df: Array, xp: Any) -> Array:
+def student_t_log_density(deviation: Array, sd: Array, df: Array, xp: Library) -> Array:
     """Log density of a Student-t with scale `sd` and `df` degrees of freedom."""
     constant = xp.gammaln((df + 1) / 2) - xp.gammaln(df / 2) - 0.5 * xp.log(df * math.pi)
     return constant - xp.log(sd) - (df + 1) / 2 * xp.log1p((deviation / sd) ** 2 / df)
 
 
-def composed_log_density(deviation: Array, sd: Array, one_sided_sd: Array, xp: Any) -> Array:
+def composed_log_density(deviation: Array, sd: Array, one_sided_sd: Array, xp: Library) -> Array:
     """Log density of v - u, v ~ Normal(0, sd), u ~ Exponential(mean one_sided_sd).
 
     With a = (sd/one_sided_sd + deviation/sd) / sqrt 2 the density is
     exp(-deviation^2 / 2 sd^2) erfcx(a) / (2 one_sided_sd), which for a < 0 is written as
     exp(sd^2 / 2 one_sided_sd^2 + deviation / one_sided_sd) erfc(a) / (2 one_sided_sd)
-    (stochastic frontier analysis: Aigner, Lovell and Schmidt 1977; Meeusen and van den Broeck 1977).
+    (stochastic frontiers: Aigner, Lovell and Schmidt 1977; Meeusen and van den Broeck 1977).
     """
     a = (sd / one_sided_sd + deviation / sd) / _SQRT2
     right = -0.5 * (deviation / sd) ** 2 + xp.log(xp.erfcx(xp.maximum(a, 0.0)))
     left_of_zero = xp.minimum(a, 0.0)
-    left = (
-        0.5 * (sd / one_sided_sd) ** 2 + deviation / one_sided_sd + xp.log(xp.erfc(left_of_zero))
-    )
+    left = 0.5 * (sd / one_sided_sd) ** 2 + deviation / one_sided_sd + xp.log(xp.erfc(left_of_zero))
     return xp.switch(a >= 0, right, left) - xp.log(2 * one_sided_sd)
 
 
@@ -71,7 +72,7 @@ LOG_DENSITY: Mapping[str, Callable[[Array, Array, Array, Any], Array]] = Mapping
 
 
 def log_tails(
-    kind: str, below: Array, above: Array, sd: Array, shape: Array, xp: Any
+    kind: str, below: Array, above: Array, sd: Array, shape: Array, xp: Library
 ) -> tuple[Array, Array]:
     """Log P(residual < -below) and log P(residual > above), for distances of many sds.
 
@@ -90,13 +91,13 @@ def log_tails(
     return lower, upper
 
 
-def _normal_tail(distance: Array, sd: Array, xp: Any) -> Array:
+def _normal_tail(distance: Array, sd: Array, xp: Library) -> Array:
     """Log of the normal probability beyond a positive distance."""
     z = xp.maximum(distance / sd, -5.0)
     return xp.log(0.5 * xp.erfcx(z / _SQRT2)) - 0.5 * z**2
 
 
-def _t_tail(distance: Array, sd: Array, df: Array, xp: Any) -> Array:
+def _t_tail(distance: Array, sd: Array, df: Array, xp: Library) -> Array:
     """Log of the Student-t probability beyond a distance of many scales."""
     z = distance / sd
     log_density = student_t_log_density(distance, sd, df, xp) + xp.log(sd)

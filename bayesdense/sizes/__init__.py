@@ -1,0 +1,12 @@
+"""Effective sizes after sampling: draws, log likelihoods, bounds, accuracy, leave-one-out checks.
+
+Everything is computed draw by draw on the grid of `kernel`, the family effect treated exactly.
+"""
+
+from bayesdense.sizes.accuracy import quadrature_error
+from bayesdense.sizes.bounds import llm_bounds
+from bayesdense.sizes.drawing import draw_log_sizes
+from bayesdense.sizes.likelihoods import log_likelihoods
+from bayesdense.sizes.pit import loo_pit
+
+__all__ = ["draw_log_sizes", "llm_bounds", "log_likelihoods", "loo_pit", "quadrature_error"]
