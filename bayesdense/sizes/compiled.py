@@ -37,7 +37,7 @@ class Residual(NamedTuple):
 
     `inner` runs over -30 to 30 sds, `below` and `above` over logs of further sds; all three are
     empty for a normal residual, whose formula is cheaper than a table. `tails` holds per LLM the
-    log probability below the first node and above the last at family effect 0, and the slopes in it.
+    log probability below the first node and above the last at family effect 0, and its slopes.
     """
 
     inner: Floats
@@ -300,7 +300,7 @@ def family_integrand(
     half_width = _HALF_WIDTH
     while True:
         side = math.ceil(half_width * family_sd / (2 * step))
-        effects = 2 * step * np.arange(-side, side + 1)
+        effects = np.linspace(-2 * step * side, 2 * step * side, 2 * side + 1)
         weights = constant - 0.5 * (effects / family_sd) ** 2
         given = log_given_effects(
             log_likelihood, nodes, log_widths, residual, location, members, effects
@@ -310,8 +310,8 @@ def family_integrand(
             break
         half_width *= 2
     low, high = max(low - 1, 0), min(high + 1, 2 * side)
-    between = effects[low:high] + step
-    fine = effects[low] + step * np.arange(2 * (high - low) + 1)
+    between: Floats = effects[low:high] + step
+    fine: Floats = effects[low] + step * np.arange(2 * (high - low) + 1)
     out = np.empty((members.shape[0], fine.shape[0]))
     out[:, ::2] = given[:, low : high + 1]
     out[:, 1::2] = log_given_effects(

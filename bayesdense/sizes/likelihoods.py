@@ -2,14 +2,13 @@
 
 import math
 
-import numba
 import numpy as np
 import xarray as xr
 
 from bayesdense.kernel import Floats, Ints
 from bayesdense.laws import chinchilla_loss, item_variance, logistic_logit_score
 from bayesdense.names import POINT_OBS
-from bayesdense.observations import JointObservations
+from bayesdense.observations import JointObservations, LossData
 from bayesdense.sizes.compiled import family_terms, log_likelihood, residual_table
 from bayesdense.sizes.terms import LAW, LEAST_SD, MAP, Grids, Posterior, read_posterior
 from bayesdense.spec import ModelSpec
@@ -18,6 +17,8 @@ LLM_OBS = "llm_obs"
 FAMILY_OBS = "family_obs"
 LOSS_CLUSTER = "loss_cluster"
 
+#: Draws whose matrices are held at once.
+_BLOCK = 250
 _LOG_2PI = math.log(2 * math.pi)
 #: Nodes per residual sd, where that asks for more than the model's grid has.
 NODES_PER_SD = 1
@@ -127,9 +128,14 @@ def _losses(posterior: Posterior) -> Floats:
         cluster_var = values["size_effect_sd"][:, cluster_benchmark] ** 2
     else:
         run_sd, cluster_var = np.zeros_like(error), np.zeros((len(error), losses.n_clusters))
-    return _leave_clusters_out(
-        error, var, run_sd, cluster_var, losses.run_idx, order, first, len(losses.runs)
-    )
+    blocks = np.array_split(np.arange(len(error)), max(len(error) // _BLOCK, 1))
+    found = [
+        _leave_clusters_out(
+            error[draws], var[draws], run_sd[draws], cluster_var[draws], losses, order, first
+        )
+        for draws in blocks
+    ]
+    return np.concatenate(found)
 
 
 def _cluster_labels(data: JointObservations) -> list[str]:
@@ -141,16 +147,14 @@ def _cluster_labels(data: JointObservations) -> list[str]:
     return [f"{name} {size:.6g}" for name, size in zip(names, sizes, strict=True)]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _leave_clusters_out(
     error: Floats,
     var: Floats,
     run_sd: Floats,
     cluster_var: Floats,
-    run_idx: Ints,
+    losses: LossData,
     order: Ints,
     first: Ints,
-    n_runs: int,
 ) -> Floats:
     """Log p(e_k | all other errors) of every cluster k, one row per draw.
 
@@ -161,45 +165,31 @@ def _leave_clusters_out(
         A^-1 = diag(w) - c w w',  w = 1/v,  c = s^2 / (1 + s^2 sum w),
         Q = A^-1 - B M^-1 B',     B = A^-1 U,  M = I + U' B.
     """
-    n_draws, n_clusters = error.shape[0], first.shape[0] - 1
-    out = np.empty((n_draws, n_clusters))
-    for draw in range(n_draws):
-        m = np.eye(n_runs)
-        b_error = np.zeros(n_runs)
-        for k in range(n_clusters):
-            members = order[first[k] : first[k + 1]]
-            inverse = _cluster_precision(var[draw, members], cluster_var[draw, k])
-            loaded = inverse * run_sd[draw, members]  # columns: the runs of the members
-            weighted = inverse @ error[draw, members]
-            for a in range(members.shape[0]):
-                load, run = run_sd[draw, members[a]], run_idx[members[a]]
-                b_error[run] += load * weighted[a]
-                for b in range(members.shape[0]):
-                    m[run, run_idx[members[b]]] += load * loaded[a, b]
-        m_inverse = np.linalg.inv(m)
-        effect = m_inverse @ b_error
-        for k in range(n_clusters):
-            members = order[first[k] : first[k + 1]]
-            n = members.shape[0]
-            inverse = _cluster_precision(var[draw, members], cluster_var[draw, k])
-            loaded = inverse * run_sd[draw, members]
-            shared, known = np.empty((n, n)), np.empty(n)
-            for a in range(n):
-                known[a] = effect[run_idx[members[a]]]
-                for b in range(n):
-                    shared[a, b] = m_inverse[run_idx[members[a]], run_idx[members[b]]]
-            precision = inverse - loaded @ shared @ loaded.T
-            score = inverse @ error[draw, members] - loaded @ known
-            root = np.linalg.cholesky(precision)
-            quadratic = score @ np.linalg.solve(precision, score)
-            half_log_det = np.log(np.diag(root)).sum()
-            out[draw, k] = half_log_det - 0.5 * quadratic - 0.5 * n * _LOG_2PI
+    clusters = [order[first[k] : first[k + 1]] for k in range(len(first) - 1)]
+    runs = np.eye(len(losses.runs))
+    inner, known, parts = runs[None], np.zeros((1, len(runs), 1)), []
+    for k, members in enumerate(clusters):
+        inverse = _cluster_precision(var[:, members], cluster_var[:, k])
+        loading = run_sd[:, members, None] * runs[losses.run_idx[members]]
+        loaded, e = inverse @ loading, error[:, members, None]
+        inner = inner + loading.mT @ loaded
+        known = known + loaded.mT @ e
+        parts.append((inverse, loaded, e))
+    inner_inverse = np.linalg.inv(inner)
+    effect = inner_inverse @ known
+    out = np.empty((len(error), len(clusters)))
+    for k, (inverse, loaded, e) in enumerate(parts):
+        precision = inverse - loaded @ inner_inverse @ loaded.mT
+        score = inverse @ e - loaded @ effect
+        quadratic = (score * np.linalg.solve(precision, score)).sum(axis=(1, 2))
+        log_det = np.linalg.slogdet(precision).logabsdet
+        out[:, k] = 0.5 * (log_det - quadratic - _LOG_2PI * e.shape[1])
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _cluster_precision(var: Floats, shared_var: float) -> Floats:
-    """Inverse of diag(var) + shared_var 1 1'."""
+def _cluster_precision(var: Floats, shared_var: Floats) -> Floats:
+    """Inverse of diag(var) + shared_var 1 1', one matrix per draw."""
     weight = 1 / var
-    c = shared_var / (1 + shared_var * weight.sum())
-    return np.diag(weight) - c * np.outer(weight, weight)
+    c = shared_var / (1 + shared_var * weight.sum(axis=1))
+    outer = weight[:, :, None] * weight[:, None, :]
+    return np.asarray(weight[:, :, None] * np.eye(var.shape[1]) - c[:, None, None] * outer)

@@ -25,7 +25,7 @@ from bayesdense.sizes.terms import LEAST_SD, Grids, Posterior, read_posterior
 from bayesdense.spec import ModelSpec
 
 #: Nodes of less probability are left out of a cdf.
-_LEAST_WEIGHT = 1e-12
+_LEAST_WEIGHT = 1e-9
 
 
 def loo_pit(
