@@ -96,8 +96,8 @@ def fake_fit(
     if densities_only:
         groups |= _density_predictive(rng, names, chains, draws)
     else:
-        groups |= _predictive(np.random.default_rng(seed + 1), names, chains, draws)
-        groups |= _diagnostic_groups(rng, spec, n, chains, draws)
+        groups |= _predictive(np.random.default_rng(seed + 1), n, chains, draws)
+        groups |= _diagnostic_groups(np.random.default_rng(seed + 2), spec, n, chains, draws)
         groups["llm_bounds"] = _llm_bounds(posterior, names, lower_bounds)
     tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     tree.attrs.update(_attributes(spec, n, densities_only, seed))
@@ -133,7 +133,7 @@ def _posterior(
     rng: np.random.Generator, names: Sequence[str], chains: int, draws: int
 ) -> xr.Dataset:
     coords = {**_coords(names), "chain": np.arange(chains), "draw": np.arange(draws)}
-    sizes = {"benchmark": len(BENCHMARKS), "run": RUNS, "family": len(coords["family"])}
+    sizes = {"benchmark": len(BENCHMARKS), "run": REFERENCE_SIZES, "family": len(coords["family"])}
     centres = {
         "loss_floor": (0.1, 0.02, "benchmark"), "param_coef": (0.2, 0.02, "benchmark"),
         "token_coef": (0.15, 0.02, "benchmark"), "param_exponent": (0.34, 0.04, "benchmark"),
@@ -153,6 +153,8 @@ def _posterior(
         dims = ("chain", "draw", dim) if dim else ("chain", "draw")
         shape = (chains, draws, sizes[dim]) if dim else (chains, draws)
         data[name] = (dims, rng.normal(mean, sd, shape))
+    dims, by_size = data["run_effect"]
+    data["run_effect"] = (dims, np.repeat(by_size, RUNS // REFERENCE_SIZES, axis=-1))
     return xr.Dataset(data, coords=coords)
 
 
@@ -209,11 +211,9 @@ def _likelihoods(
     return {"log_likelihood": xr.Dataset(data, coords=coords)}
 
 
-def _predictive(
-    rng: np.random.Generator, names: Sequence[str], chains: int, draws: int
-) -> dict[str, xr.Dataset]:
+def _predictive(rng: np.random.Generator, n: int, chains: int, draws: int) -> dict[str, xr.Dataset]:
     """Logits of scores, log losses and logits of calibration points, with their replicates."""
-    shape, n, cells = (chains, draws), len(names), len(BENCHMARKS)
+    shape, cells = (chains, draws), len(BENCHMARKS)
     llm, size = np.repeat(np.arange(n), cells), _loss_cluster_idx()
     size_sd, cell_sd = 0.5, 0.3
     expected = rng.uniform(-0.5, 1.0, n * cells)
@@ -241,15 +241,13 @@ def _predictive(
     }
     dims = {"score": "score_obs", "loss": "loss_obs", "loss_score": "point_obs"}
     dims["score_new"] = "score_obs"
-    coords = {"score_obs": [f"{names[i]} {name}" for i in range(n) for name in BENCHMARKS]}
-    draw_coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
     after = xr.Dataset(
         {name: (("chain", "draw", dims[name]), values) for name, values in replicated.items()},
-        coords={**coords, **draw_coords},
+        coords={"chain": np.arange(chains), "draw": np.arange(draws)},
     )
     return {
         "observed_data": xr.Dataset(
-            {name: (dims[name], values) for name, values in observed.items()}, coords=coords
+            {name: (dims[name], values) for name, values in observed.items()}
         ),
         "posterior_predictive": after,
         "prior_predictive": after.isel(chain=[0]),
@@ -325,6 +323,7 @@ def _constant_data(names: Sequence[str], densities_only: bool) -> xr.Dataset:
         data["score_llm_idx"] = ("score_obs", np.repeat(np.arange(n), len(BENCHMARKS)))
         data["score_benchmark_idx"] = ("score_obs", np.tile(np.arange(len(BENCHMARKS)), n))
         data["loss_benchmark_idx"] = ("loss_obs", np.repeat(np.arange(len(BENCHMARKS)), RUNS))
+        data["loss_run_idx"] = ("loss_obs", np.tile(np.arange(RUNS), len(BENCHMARKS)))
         data["loss_cluster_idx"] = ("loss_obs", _loss_cluster_idx())
         data["point_benchmark_idx"] = ("point_obs", np.repeat(np.arange(len(BENCHMARKS)), 12))
         data["reference_max_params"] = ((), 828_225_024.0)

@@ -176,7 +176,7 @@ def test_failure_raises_with_names_and_advice_and_review_does_not(fit: Fit) -> N
     bad = check(changed(fit, "posterior", "residual_sd", shift_first_chain(2.0)))
     with pytest.raises(CheckFailure, match=r"(?s)checks? failed.*r_hat.*residual_sd.*--draws"):
         bad.raise_for_failure()
-    review = check(changed(fit, "loo_pit", "loo_pit", lambda v: v**4))
+    review = check(changed(fit, "loo_pit", "loo_pit", lambda v: 0.9 + 0.1 * v))
     assert review.status == "review"
     review.raise_for_failure()
 
@@ -191,7 +191,7 @@ def test_the_worst_item_decides() -> None:
 
 
 def test_the_table_shows_every_check_and_the_advice_of_open_ones(fit: Fit) -> None:
-    found = check(changed(fit, "loo_pit", "loo_pit", lambda v: v**4))
+    found = check(changed(fit, "loo_pit", "loo_pit", lambda v: 0.9 + 0.1 * v))
     lines = str(found).splitlines()
     table = {line.split()[0]: line for line in lines[1 : len(found.items) + 1]}
     assert set(table) == {result.name for result in found.items}
@@ -275,9 +275,9 @@ def test_the_page_has_each_check_with_its_threshold_and_reason() -> None:
 @pytest.mark.parametrize(
     ("variable", "name", "shifts"),
     [
-        ("trend_intercept", "r_hat", (0.0, 0.45, 1.0)),
-        ("growth_rate", "r_hat", (0.0, 0.48, 1.0)),
-        ("score_slope", "r_hat", (0.0, 0.36, 1.0)),
+        ("trend_intercept", "r_hat", (0.0, 0.33, 1.0)),
+        ("growth_rate", "r_hat", (0.0, 0.42, 1.0)),
+        ("score_slope", "r_hat", (0.0, 0.3, 1.0)),
         ("family_effect", "r_hat_effects", (0.3, 0.5, 1.5)),
         ("run_effect", "r_hat_effects", (0.3, 0.5, 1.5)),
         ("log_effective_params", "r_hat_sizes", (0.3, 0.5, 1.5)),
@@ -445,7 +445,7 @@ def test_a_cut_fit_is_judged_stage_by_stage() -> None:
         ("max_rhat", [1.004, 1.2], "r_hat_refits[trend]", "fail"),
         ("max_rhat", [1.004, np.nan], "r_hat_refits[trend]", "fail"),
         ("min_ess_bulk", [390.0, 160.0], "ess_bulk[reference]", "fail"),
-        ("min_ess_tail", [1650.0, 70.0], "ess_refits[trend tail]", "review"),
+        ("min_ess_tail", [1650.0, 30.0], "ess_refits[trend tail]", "review"),
         ("divergences", [4, 0], "divergences[reference]", "review"),
         ("divergences", [0, 21], "divergences[trend]", "fail"),
     ],
@@ -539,13 +539,13 @@ def test_an_outlying_score_is_named(fit: Fit) -> None:
     assert "llm-2 BBH (+" in found.advice
 
 
-def test_an_outlying_loss_is_named_by_its_place(fit: Fit) -> None:
+def test_an_outlying_loss_is_named(fit: Fit) -> None:
     def spoil(values: np.ndarray) -> None:
         values[7] -= 0.2
 
     found = item(changed(fit, "observed_data", "loss", spoil), "ppc_loss_largest[MMLU]")
     assert found.status == "review"
-    assert "entry 7 (-" in found.advice
+    assert "run-7 MMLU (-" in found.advice
 
 
 def test_losses_that_cluster_by_size(fit: Fit) -> None:

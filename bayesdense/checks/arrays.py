@@ -5,7 +5,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdense.errors import BayesdenseError
-from bayesdense.names import BENCHMARK, CHAIN, DRAW
+from bayesdense.names import CHAIN, DRAW
 from bayesdense.results import Fit
 
 type Floats = NDArray[np.float64]
@@ -26,15 +26,27 @@ def index(fit: Fit, name: str) -> Ints:
     return np.asarray(constant[name].values, dtype=np.int64)
 
 
-def benchmark_name(fit: Fit, position: int) -> str:
-    """Name of a benchmark by its index."""
-    posterior = fit.posterior
-    return str(posterior[BENCHMARK].values[position]) if BENCHMARK in posterior else str(position)
+def labels(fit: Fit, dim: str) -> list[str] | None:
+    """Labels of a dim, wherever the fit keeps them; None where it does not."""
+    for group in (fit.posterior, fit.group("constant_data")):
+        if dim in group.coords:
+            return [str(label) for label in group[dim].values]
+    return None
 
 
-def entry_labels(array: xr.DataArray) -> list[str]:
-    """Labels of a vector's entries; their positions where it has none."""
-    dim = array.dims[-1]
-    if dim in array.coords:
-        return [str(label) for label in array[dim].values]
-    return [f"entry {k}" for k in range(array.sizes[dim])]
+def label(fit: Fit, dim: str, position: int) -> str:
+    """Label of one entry along a dim; without labels, the dim's name and the position."""
+    known = labels(fit, dim)
+    return f"{dim} {position}" if known is None else known[position]
+
+
+def row_labels(fit: Fit, **indices: str) -> list[str]:
+    """Labels of ragged rows, from the dims and index arrays that describe them.
+
+    ``row_labels(fit, llm="score_llm_idx", benchmark="score_benchmark_idx")``.
+    """
+    columns = [
+        [label(fit, dim, position) for position in index(fit, name).tolist()]
+        for dim, name in indices.items()
+    ]
+    return [" ".join(words) for words in zip(*columns, strict=True)]

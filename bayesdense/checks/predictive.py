@@ -15,10 +15,10 @@ import xarray as xr
 from arviz_stats.ecdf_utils import ecdf_pit
 from scipy.special import bdtr
 
-from bayesdense.checks.arrays import Floats, Ints, benchmark_name, entry_labels, index, matrix
+from bayesdense.checks.arrays import Floats, Ints, index, label, labels, matrix, row_labels
 from bayesdense.checks.verdict import CheckResult, judged
 from bayesdense.estimates import tails
-from bayesdense.names import CI_PROB
+from bayesdense.names import BENCHMARK, CI_PROB, LLM
 from bayesdense.results import Fit
 
 _ecdf_pit: Callable[..., Any] = ecdf_pit  # ArviZ has no annotations
@@ -75,7 +75,7 @@ def predictive(fit: Fit) -> Iterator[CheckResult]:
     if "score" in observed and "score_new" in replicated:
         yield from _score_checks(fit, observed["score"], replicated["score_new"])
     if "loss" in observed and "loss" in replicated:
-        yield from _loss_checks(fit, residuals(observed["loss"], replicated["loss"]))
+        yield from _loss_checks(fit, observed["loss"], replicated["loss"])
     if "loss_score" in observed and "loss_score" in replicated:
         points = residuals(observed["loss_score"], replicated["loss_score"])
         for name, found in _by_benchmark(fit, points, "point_benchmark_idx"):
@@ -86,12 +86,15 @@ def predictive(fit: Fit) -> Iterator[CheckResult]:
     yield from _heldout_checks(fit)
 
 
-def residuals(observed: xr.DataArray, replicated: xr.DataArray) -> Residuals:
+def residuals(
+    observed: xr.DataArray, replicated: xr.DataArray, names: list[str] | None = None
+) -> Residuals:
     """Take data and replicates about the predictive mean of each entry."""
     draws = matrix(replicated)
     centre = draws.mean(axis=0)
     values = np.asarray(observed.values, dtype=float)
-    return Residuals(values - centre, draws - centre, entry_labels(observed))
+    known = names or [f"entry {k}" for k in range(len(values))]
+    return Residuals(values - centre, draws - centre, known)
 
 
 def p_value(observed: float, replicated: Floats) -> float:
@@ -108,7 +111,8 @@ def _score_checks(
     scores do, and so hide misfit. The largest residual is one of a score beside the other scores
     of its LLM, which takes the size out of data and replicates alike.
     """
-    found = residuals(observed, replicated)
+    names = row_labels(fit, llm="score_llm_idx", benchmark="score_benchmark_idx")
+    found = residuals(observed, replicated, names)
     for name, part in _by_benchmark(fit, found, "score_benchmark_idx"):
         yield _centre("ppc_score_mean", part, "scores", name)
         yield _spread("ppc_score_sd", part, "scores", name)
@@ -125,8 +129,12 @@ def _score_checks(
     yield from _family_check(fit, *of_llm)
 
 
-def _loss_checks(fit: Fit, losses: Residuals) -> Iterator[CheckResult]:
+def _loss_checks(
+    fit: Fit, observed: xr.DataArray, replicated: xr.DataArray
+) -> Iterator[CheckResult]:
     """Check reference losses: mean, sd, largest residual, and how residuals cluster by size."""
+    names = row_labels(fit, run="loss_run_idx", benchmark="loss_benchmark_idx")
+    losses = residuals(observed, replicated, names)
     cluster = index(fit, "loss_cluster_idx")
     benchmark = index(fit, "loss_benchmark_idx")
     for name, found in _by_benchmark(fit, losses, "loss_benchmark_idx"):
@@ -137,7 +145,7 @@ def _loss_checks(fit: Fit, losses: Residuals) -> Iterator[CheckResult]:
         entries = np.flatnonzero(benchmark == position)
         sizes = np.unique(cluster[entries], return_inverse=True)[1]
         if 1 < sizes.max() + 1 < len(entries):
-            yield _between(losses.of(entries), sizes, benchmark_name(fit, position))
+            yield _between(losses.of(entries), sizes, label(fit, BENCHMARK, position))
 
 
 def _between(found: Residuals, sizes: Ints, benchmark: str) -> CheckResult:
@@ -160,7 +168,7 @@ def _density_checks(
     fit: Fit, observed: xr.DataArray, replicated: xr.DataArray
 ) -> Iterator[CheckResult]:
     """Check published densities: sd, largest residual, and spread within families."""
-    found = residuals(observed, replicated)
+    found = residuals(observed, replicated, labels(fit, LLM))
     yield _spread("ppc_density_sd", found, "log densities", None)
     yield _extreme("ppc_density_largest", found, None)
     yield from _family_check(fit, found.observed_standard, found.replicated_standard)
@@ -201,7 +209,7 @@ def _by_benchmark(fit: Fit, found: Residuals, name: str) -> Iterator[tuple[str, 
     for position in np.unique(benchmark):
         entries = np.flatnonzero(benchmark == position)
         if len(entries) > 1:
-            yield benchmark_name(fit, position), found.of(entries)
+            yield label(fit, BENCHMARK, position), found.of(entries)
 
 
 def _centre(check: str, found: Residuals, what: str, benchmark: str | None) -> CheckResult:
@@ -245,7 +253,7 @@ def _loo_pit_checks(fit: Fit) -> Iterator[CheckResult]:
     for position in present:
         chosen = values[benchmark == position]
         if len(chosen) >= _LEAST_FOR_PIT:
-            yield _uniform("loo_pit", chosen, prob, benchmark_name(fit, position))
+            yield _uniform("loo_pit", chosen, prob, label(fit, BENCHMARK, position))
 
 
 def _uniform(check: str, values: Floats, prob: float, of: str | None) -> CheckResult:

@@ -32,7 +32,7 @@ _SMALL_ERROR: Final = 0.05
 _NAMED: Final = 3
 
 _LONGER: Final = "sample longer (--tune and --draws), and look at its trace"
-_MORE: Final = f"draw more (--draws); aim at {AIMED_ESS:,}"
+_MORE: Final = "draw more (--draws)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ def _ess_items(bulk: Worst | None, tail: Worst | None, sizes: Convergence) -> It
         if found:
             short = found.value < AIMED_ESS
             fact = f"smallest: {found.of}" + (f" (aim at {AIMED_ESS:,})" if short else "")
-            yield judged(name, found.value, fact, _MORE if short else "")
+            yield judged(name, found.value, fact, _MORE)
 
 
 def _statistics_items(stats: xr.Dataset, groups: Groups) -> Iterator[CheckResult]:

@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from bayesdense import derive
-from bayesdense.checks.arrays import Floats, Ints, entry_labels, index, matrix
+from bayesdense.checks.arrays import Floats, Ints, index, labels, matrix
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, informed, judged, unmeasured
@@ -44,7 +44,7 @@ def _pareto_k(fit: Fit) -> Iterator[CheckResult]:
     if LLM not in likelihood or is_cut(fit):
         return
     values = pareto_k(fit)
-    names = entry_labels(values)
+    names = labels(fit, LLM) or [str(k) for k in range(values.size)]
     high = [name for name, k in zip(names, values.values, strict=True) if not k <= _GOOD_K]
     found = f"LLMs that move the posterior: {listing(high, _NAMED)}" if high else ""
     remedy = "their leave-one-out scores need a refit without them; look at their data"

@@ -147,10 +147,10 @@ class Thresholds:
         400, 100, "one LLM's interval may be rougher than the answer, but not made up"
     )
     r_hat_refits: AtMost = AtMost(
-        1.05, 1.1, "a cut fit's second stage: the largest of a hundred short runs"
+        1.05, 1.1, "a cut fit's second stage: two short chains a refit, whose R-hat is itself rough"
     )
     ess_refits: AtLeast = AtLeast(
-        100, 50, "a refit gives its last draws only: it must have converged, not be precise"
+        50, 20, "a refit must have forgotten its start; precision comes from pooling a hundred"
     )
     divergences: AtMost = AtMost(
         0,
