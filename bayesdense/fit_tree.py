@@ -1,15 +1,15 @@
 """The DataTree of a fit: posterior, and every group that ArviZ, the checks and the report read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pymc as pm
 import xarray as xr
 
-from bayesdense import __version__, densities, sizes
+from bayesdense import densities, sizes
+from bayesdense._version import __version__
 from bayesdense.components.score_noise import cell_kinds
-from bayesdense.dataset import Dataset
 from bayesdense.engine.strategies import Posterior
 from bayesdense.names import (
     BENCHMARK,
@@ -34,7 +34,6 @@ _PREDICTIVE_DRAWS = 1000
 
 def assemble(
     spec: ModelSpec,
-    dataset: Dataset,
     data: Observations,
     model: pm.Model,
     drawn: Posterior,
@@ -113,9 +112,9 @@ def _joint_groups(
     groups = {
         "log_likelihood": likelihoods,
         "llm_bounds": sizes.llm_bounds(posterior, spec, data),
-        "loo_pit": sizes.loo_pit(
-            posterior, spec, data, likelihoods["llm"], seed=seed
-        ).to_dataset(name="loo_pit"),
+        "loo_pit": sizes.loo_pit(posterior, spec, data, likelihoods["llm"], seed=seed).to_dataset(
+            name="loo_pit"
+        ),
         "observed_data": _observed(data),
     }
     if spec.options.implementation == "marginal":
@@ -237,23 +236,21 @@ def _joint_constants(data: JointObservations) -> dict[str, object]:
 
 def root_attributes(
     spec: ModelSpec,
-    dataset: Dataset,
     data: Observations,
     *,
+    about: Mapping[str, object],
+    warnings: Sequence[str],
     seed: int,
     sampler: str,
     timings: Mapping[str, float],
     versions: Mapping[str, str],
 ) -> dict[str, object]:
     """Attributes of the root: what was fitted, with what, from which seed."""
-    about = dataset.summary() | {"reference_params": dataset.card.get("reference_params")}
     return {
         "schema": SCHEMA_VERSION,
         "bayesdense_version": __version__,
-        "dataset": json.dumps(about, ensure_ascii=False),
-        "dataset_warnings": json.dumps(
-            [*dataset.warnings, *data.warnings], ensure_ascii=False
-        ),
+        "dataset": json.dumps(dict(about), ensure_ascii=False),
+        "dataset_warnings": json.dumps([*warnings, *data.warnings], ensure_ascii=False),
         "spec": spec.to_json(),
         "spec_digest": spec.digest,
         "time_origin": data.llms.time_origin,

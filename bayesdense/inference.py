@@ -1,7 +1,7 @@
 """Posterior inference: from a model and a dataset to a fit with everything that belongs to it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -12,7 +12,7 @@ from bayesdense.dataset import Dataset
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.strategies import Settings, sample_cut, sample_joint, sample_pymc
 from bayesdense.errors import SpecError
-from bayesdense.observations import observe
+from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec
 
@@ -68,8 +68,41 @@ def fit(
     KeyboardInterrupt
         On Ctrl-C; nothing of an interrupted run is returned.
     """
+    about = dataset.summary() | {"reference_params": dataset.card.get("reference_params")}
+    return fit_observations(
+        spec,
+        observe(spec, dataset),
+        about=about,
+        warnings=dataset.warnings,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        seed=seed,
+        sampler=sampler,
+        cores=cores,
+        progress=progress,
+    )
+
+
+def fit_observations(
+    spec: ModelSpec,
+    data: Observations,
+    *,
+    about: Mapping[str, object],
+    warnings: Sequence[str] = (),
+    draws: int = 2500,
+    tune: int = 500,
+    chains: int = 4,
+    seed: int = DEFAULT_SEED,
+    sampler: str = "nutpie",
+    cores: int | None = None,
+    progress: Progress | None = None,
+) -> Fit:
+    """Fit what a model sees of a dataset; `about` says which dataset it is (`Dataset.summary`).
+
+    For replicated data, whose priors keep the scales of the data that they replicate; else `fit`.
+    """
     _check_arguments(spec, sampler, draws=draws, tune=tune, chains=chains, seed=seed)
-    data = observe(spec, dataset)
     settings = Settings(draws, tune, chains, cores, np.random.SeedSequence(seed), progress)
     began = time.perf_counter()
     model = build_from_observations(spec, data)
@@ -81,12 +114,13 @@ def fit(
     else:
         posterior = sample_joint(spec, data, model, settings)
     began = time.perf_counter()
-    tree = fit_tree.assemble(spec, dataset, data, model, posterior, seed=seed)
+    tree = fit_tree.assemble(spec, data, model, posterior, seed=seed)
     timings = {"build": built, **posterior.timings, "derive": time.perf_counter() - began}
     tree.attrs |= fit_tree.root_attributes(
         spec,
-        dataset,
         data,
+        about=about,
+        warnings=warnings,
         seed=seed,
         sampler=sampler,
         timings=timings,

@@ -38,7 +38,7 @@ class MarginalSum(Op):  # type: ignore[misc]
         outputs = [pt.dscalar(), *(pt.dmatrix() for _ in matrices)]
         return Apply(self, [*matrices, *rest], outputs)
 
-    def infer_shape(self, fgraph: Any, node: Apply, shapes: Sequence[Any]) -> list[Any]:
+    def infer_shape(self, node: Apply, shapes: Sequence[Any]) -> list[Any]:
         """A scalar, and gradients shaped like what they are gradients of."""
         return [(), *shapes[:3]]
 

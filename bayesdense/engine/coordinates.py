@@ -30,7 +30,8 @@ from bayesdense.priors import Prior, hyper_name
 from bayesdense.spec import ModelSpec
 
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
-_LAW_BLOCKS = ("log_loss", "floor_share", "param_share", "param_elasticity", "token_elasticity")
+#: Scale of -log(1 - share of the floor) in its coordinate: what ladders leave open.
+_FLOOR_SCALE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def _unit(prior: Prior, scales: Mapping[str, Floats]) -> Floats | float:
 def _law_map(build: _Builder, scales: Mapping[str, Floats], shapes: Mapping[str, Floats]) -> None:
     """Loss law by what the ladder pins.
 
-    With phi the floor's share and s the share of a in a + b:
+    With phi the floor's share, 1 - phi = exp(-.15 h), h half-normal, and s the share of a in a + b:
     E = L0 phi, a = L0 (1 - phi) s, b = L0 (1 - phi)(1 - s), alpha = u / ((1 - phi) s),
     beta = v / ((1 - phi)(1 - s)). The Jacobian of (E, a, b) in (log L0, phi, s) is
     L0^3 (1 - phi), without a floor that of (a, b) is L0^2; exponents add alpha beta.
@@ -198,7 +199,7 @@ def _law_map(build: _Builder, scales: Mapping[str, Floats], shapes: Mapping[str,
     has_floor = "loss_floor" in shapes
     centre = np.log(scales["loss_centre"])
     log_loss = centre + build.take("law:log_loss", np.zeros(n))
-    floor_z = build.take("law:floor_share", np.full(n, -0.5)) if has_floor else None
+    floor_z = build.take("law:floor_share", np.zeros(n)) if has_floor else None
     share_z = build.take("law:param_share", np.zeros(n))
     elasticity = np.log(0.12)
     log_u = elasticity + build.take("law:param_elasticity", np.zeros(n))
@@ -206,9 +207,11 @@ def _law_map(build: _Builder, scales: Mapping[str, Floats], shapes: Mapping[str,
     share, rest = expit(share_z), expit(-share_z)
     log_reducible = pt.zeros(n)
     if floor_z is not None:
-        log_reducible = pt.log(0.5 * pt.erfc(floor_z / np.sqrt(2)))
-        build.natural["loss_floor"] = pt.exp(log_loss) * 0.5 * pt.erfc(-floor_z / np.sqrt(2))
-        build.log_jacobian.append(log_loss + log_reducible - 0.5 * floor_z**2 - _LOG_SQRT_2PI)
+        half_normal = _half_normal_quantile(floor_z)
+        log_reducible = -_FLOOR_SCALE * half_normal
+        build.natural["loss_floor"] = -pt.exp(log_loss) * pt.expm1(log_reducible)
+        log_slope = np.log(_FLOOR_SCALE / 2) + 0.5 * half_normal**2 - 0.5 * floor_z**2
+        build.log_jacobian.append(log_loss + 2 * log_reducible + log_slope)
     log_s, log_r = pt.log(share), pt.log(rest)
     log_alpha, log_beta = log_u - log_reducible - log_s, log_v - log_reducible - log_r
     build.natural["param_coef"] = pt.exp(log_loss + log_reducible + log_s)
@@ -296,7 +299,7 @@ def _log_normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[
 def _half_normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
     """X = sigma sqrt 2 erfcinv(1 - Phi(z)): the prior's quantile at Phi(z)."""
     sigma = float(prior.kwargs["sigma"]) * _unit(prior, scales)  # type: ignore[arg-type]
-    standard = np.sqrt(2) * pt.erfcinv(0.5 * pt.erfc(z / np.sqrt(2)))
+    standard = _half_normal_quantile(z)
     return sigma * standard, np.log(sigma / 2) + 0.5 * standard**2 - 0.5 * z**2
 
 

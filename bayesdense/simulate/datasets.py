@@ -12,9 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError
-from bayesdense.laws import chinchilla_loss, logistic_logit_score, logit
+from bayesdense.laws import chinchilla_loss, logistic_logit_score
 from bayesdense.names import CHAIN, DRAW, POINT_OBS
-from bayesdense.observations import CalibrationData, Floats, JointObservations, observe
+from bayesdense.observations import (
+    CalibrationData,
+    Floats,
+    JointObservations,
+    Observations,
+    observe,
+)
 from bayesdense.prior_draws import draw_priors
 from bayesdense.simulate.folder import Tables, write_dataset
 from bayesdense.simulate.reports import simulate_reports
@@ -264,8 +270,6 @@ def replicated_observations(data: JointObservations, drawn: xr.Dataset) -> Joint
         One draw, without sample dims.
     """
     points, scores = data.calibration, data.scores
-    logit_points = _inside(_all_points(drawn, data, "logit_loss_score"), points.n_items)
-    logit_scores = _inside(drawn["logit_score"].to_numpy(), scores.n_items)
     reports = data.reports
     if reports is not None:
         reports = replace(reports, sum_of_squares=drawn["score_reports"].to_numpy())
@@ -274,18 +278,60 @@ def replicated_observations(data: JointObservations, drawn: xr.Dataset) -> Joint
         losses=replace(data.losses, log_loss=drawn["log_loss"].to_numpy()),
         calibration=replace(
             points,
-            logit_score=logit_points,
+            logit_score=_all_points(drawn, data, "logit_loss_score"),
             score=_all_points(drawn, data, "loss_score"),
         ),
         reports=reports,
-        scores=replace(scores, logit_score=logit_scores, score=drawn["score"].to_numpy()),
+        scores=replace(
+            scores,
+            logit_score=drawn["logit_score"].to_numpy(),
+            score=drawn["score"].to_numpy(),
+        ),
     )
 
 
-def _inside(logit_score: Floats, n_items: Floats) -> Floats:
-    """Logits no farther out than half an item, as observed scores are read."""
-    lowest = logit(0.5 / n_items)
-    return np.clip(logit_score, lowest, -lowest)
+@dataclass(frozen=True, slots=True, eq=False)
+class Replicate:
+    """A truth, and the observations that the model itself makes of it."""
+
+    parameters: xr.Dataset
+    observations: Observations
+    n_rejected: int
+    n_above_ceiling: int
+
+
+def simulate_observations(
+    spec: ModelSpec,
+    data: Observations,
+    *,
+    seed: int,
+    truth: Mapping[str, ArrayLike] | None = None,
+) -> Replicate:
+    """Draw a truth from the priors and everything that is observed from the truth.
+
+    For studies of calibration, which ask whether the model recovers what it itself has made: in
+    contrast to `simulate_dataset`, calibration losses stay those of `data`, priors keep its
+    scales, and logits are as the model draws them. Draws are rejected as there, for what the data
+    look like alone.
+    """
+    rng = np.random.default_rng(seed)
+    joint = data.joint
+    for n_rejected in range(_MAX_DRAWS):
+        parameters = draw_priors(spec, data, rng, 1, fixed=truth or {})
+        parameters = parameters.isel({CHAIN: 0, DRAW: 0}, drop=True)
+        drawn = replicate(parameters, spec, joint, rng, new_sizes=False, new_families=False)
+        if _is_usable(drawn, joint):
+            made = replicated_observations(joint, drawn)
+            above = count_above_ceiling(parameters, spec, joint, made.scores.logit_score)
+            observations = replace(
+                data,
+                losses=made.losses,
+                calibration=made.calibration,
+                reports=made.reports,
+                scores=made.scores,
+            )
+            return Replicate(parameters, observations, n_rejected, above)
+    raise BayesdenseError(f"simulate: no usable data in {_MAX_DRAWS} draws of the priors")
 
 
 def _without_names(dataset: Dataset) -> Dataset:
