@@ -259,13 +259,24 @@ def effect_spacing(family_sd: float, residual: Residual, members: Ints, least_sd
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def log_integrand(log_prior: Floats, given: Floats, without: int) -> Floats:
+    """Log of prior times all members' m_i(f) but one's; all with `without` = -1."""
+    out = np.empty(log_prior.shape[0])
+    for q in range(log_prior.shape[0]):
+        out[q] = log_prior[q]
+        for m in range(given.shape[0]):
+            if m != without:
+                out[q] += given[m, q]
+    return out
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _support(log_prior: Floats, given: Floats) -> tuple[int, int]:
     """First and last node that matter to a family or to it without any one member."""
-    every = log_prior + given.sum(axis=0)
-    low, high = every.shape[0] - 1, 0
+    low, high = log_prior.shape[0] - 1, 0
     for m in range(-1, given.shape[0]):
-        integrand = every if m < 0 else every - given[m]
-        least = integrand.max() - _FALLEN
+        integrand = log_integrand(log_prior, given, m)
+        least = _maximum(integrand) - _FALLEN
         for q in range(integrand.shape[0]):
             if integrand[q] > least:
                 low, high = min(low, q), max(high, q)
@@ -310,13 +321,13 @@ def family_integrand(
             break
         half_width *= 2
     low, high = max(low - 1, 0), min(high + 1, 2 * side)
-    between: Floats = effects[low:high] + step
-    fine: Floats = effects[low] + step * np.arange(2 * (high - low) + 1)
-    out = np.empty((members.shape[0], fine.shape[0]))
-    out[:, ::2] = given[:, low : high + 1]
-    out[:, 1::2] = log_given_effects(
-        log_likelihood, nodes, log_widths, residual, location, members, between
-    )
+    between = effects[low:high] + step
+    new = log_given_effects(log_likelihood, nodes, log_widths, residual, location, members, between)
+    fine, out = np.empty(2 * (high - low) + 1), np.empty((members.shape[0], 2 * (high - low) + 1))
+    for q in range(fine.shape[0]):
+        fine[q] = effects[low] + step * q
+        for m in range(members.shape[0]):
+            out[m, q] = new[m, q // 2] if q % 2 else given[m, low + q // 2]
     return fine, constant - 0.5 * (fine / family_sd) ** 2, out
 
 
@@ -342,11 +353,10 @@ def family_terms(
         _, weights, given = family_integrand(
             log_likelihood, nodes, log_widths, residual, location, family_sd, members, least_sd
         )
-        every = weights + given.sum(axis=0)
-        family[k] = log_sum(every)
+        family[k] = log_sum(log_integrand(weights, given, -1))
         if members.shape[0] == 1:
             llm[members[0]] = family[k]
             continue
         for m in range(members.shape[0]):
-            llm[members[m]] = family[k] - log_sum(every - given[m])
+            llm[members[m]] = family[k] - log_sum(log_integrand(weights, given, m))
     return llm, family

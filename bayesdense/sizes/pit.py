@@ -17,6 +17,7 @@ from bayesdense.sizes.compiled import (
     exponentials,
     family_integrand,
     fill_base,
+    log_integrand,
     log_likelihood,
     residual_table,
 )
@@ -131,10 +132,9 @@ def _size_weights(
         effects, weights, given = family_integrand(
             log_likelihood, nodes, log_widths, residual, location, family_sd, members, least_sd
         )
-        every = weights + given.sum(axis=0)
         for m in range(members.shape[0]):
             i = members[m]
-            log_effect = every - given[m]
+            log_effect = log_integrand(weights, given, m)
             top = log_effect.max()
             fill_base(base, z, nodes, log_widths, residual, i, location[i])
             for q in range(effects.shape[0]):
