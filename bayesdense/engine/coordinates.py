@@ -296,6 +296,11 @@ def _log_normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[
     return pt.exp(log_value), log_value + np.log(sigma)
 
 
+def _half_normal_quantile(z: Tensor) -> Tensor:
+    """Quantile of the standard half-normal at Phi(z)."""
+    return np.sqrt(2) * pt.erfcinv(0.5 * pt.erfc(z / np.sqrt(2)))
+
+
 def _half_normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
     """X = sigma sqrt 2 erfcinv(1 - Phi(z)): the prior's quantile at Phi(z)."""
     sigma = float(prior.kwargs["sigma"]) * _unit(prior, scales)  # type: ignore[arg-type]
