@@ -60,7 +60,9 @@ def run_job(world: str, seed: int, spec: ModelSpec, like: str) -> dict[str, obje
     began = time.perf_counter()
     source = load_dataset(like)
     made = simulate_observations(spec, observe(spec, source), seed=seed, truth=WORLDS[world])
-    fitted = fit_observations(spec, made.observations, about=source.summary(), seed=seed)
+    fitted = fit_observations(
+        spec, made.observations, about=source.summary(), draws=1000, tune=300, seed=seed
+    )
     checks = check(fitted)
     summary = summarize(fitted, checks)
     growth = fitted.posterior["growth_rate"]
