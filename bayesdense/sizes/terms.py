@@ -190,6 +190,9 @@ def read_posterior(posterior: xr.Dataset, spec: ModelSpec, data: JointObservatio
         "shape": found.get("one_sided_sd", found.get("residual_df", ones)),
     }
     values = {**absent, **found}
+    if spec.component("family").kind == "none":
+        values["family_sd"] = 0.0 * ones
+        values.pop("family_effect", None)
     values["protocol_offset"] = values["protocol_offset"] * data.has_offset
     needed = {*LAW, *MAP, *_NOISE, "residual_sd", *TRENDS[spec.trend].parameters}
     if missing := sorted(needed - set(values)):
