@@ -1,6 +1,7 @@
 """The command line as its users meet it: answers, exit statuses, messages, quickness."""
 
 import csv
+import inspect
 import io
 import json
 import subprocess
@@ -18,7 +19,7 @@ from rich.console import Console
 import bayesdense
 from bayesdense import summary
 from bayesdense.cli import app as entry
-from bayesdense.cli import words
+from bayesdense.cli import fitting, words
 from bayesdense.cli.options import Format
 from bayesdense.cli.output import clean, emit, table
 from bayesdense.cli.progress import Reporter
@@ -242,6 +243,18 @@ def test_simulate_writes_a_dataset_and_its_truth(tmp_path: Path, call: Any) -> N
     assert max(map(len, out.splitlines())) <= 80
 
 
+# Fit
+
+
+def test_defaults_are_the_library_s() -> None:
+    library = inspect.signature(bayesdense.fit).parameters
+    verb = inspect.signature(fitting.fit).parameters
+    shared = ("draws", "tune", "chains", "seed", "sampler")
+    assert {name: verb[name].default for name in shared} == {
+        name: library[name].default for name in shared
+    }
+
+
 # Exit statuses and messages
 
 
@@ -275,7 +288,11 @@ def raising(error: BaseException) -> Any:
         (CheckFailure("r_hat failed"), 1, "error: r_hat failed\n"),
         (SamplingInterrupted("nothing kept"), 130, "error: nothing kept\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
-        (ZeroDivisionError("x"), 1, "internal error: ZeroDivisionError: x\n"),
+        (
+            ZeroDivisionError("x"),
+            1,
+            "internal error: ZeroDivisionError: x; run again with --debug for more\n",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -403,7 +420,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(
     assert out == ""
     assert lines == [
         "fitting [all] of it",
-        *(f"sampling, divergences: 1; {done} of 100 draws" for done in (30, 50, 80, 100)),
+        *(f"sampling, divergences: 1; {done} of 100 draws" for done in (0, 30, 50, 80, 100)),
         "writing",
     ]
 

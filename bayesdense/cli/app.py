@@ -132,7 +132,8 @@ def _run(*, debug: bool) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        say(f"internal error: {type(error).__name__}: {error}", "run again with --debug for more")
+        hint = "" if debug else "; run again with --debug for more"
+        say(f"internal error: {type(error).__name__}: {error}{hint}")
         return INTERNAL
     return DONE
 

@@ -55,10 +55,10 @@ def fit(
     seed: SeedOption = DEFAULT_SEED,
     draws: Annotated[
         int, typer.Option("--draws", metavar="N", min=4, help="Draws kept of each chain.")
-    ] = 1000,
+    ] = 1500,
     tune: Annotated[
         int, typer.Option("--tune", metavar="N", min=1, help="Tuning steps of each chain.")
-    ] = 1000,
+    ] = 500,
     chains: Annotated[int, typer.Option("--chains", metavar="N", min=1, help="Chains.")] = 4,
     sampler: Annotated[
         Sampler, typer.Option("--sampler", help="Program that draws from the posterior.")
@@ -90,8 +90,10 @@ def fit(
         data = load_dataset(dataset)
         spec = _load_model(model, overrides or [], data)
         progress.stage(f"fitting {spec.name} to {data.name} (seed {seed}): building and compiling")
+        began = time.perf_counter()
         from bayesdense.inference import fit as fit_model
 
+        timings = {"import": time.perf_counter() - began}
         fitted = fit_model(
             spec,
             data,
@@ -108,7 +110,9 @@ def fit(
 
         began = time.perf_counter()
         checks = check(fitted)
-        timings = {"derive": time.perf_counter() - began, "total": progress.seconds}
+        checked = time.perf_counter() - began
+        timings["derive"] = fitted.timings.get("derive", 0.0) + checked
+        timings["total"] = progress.seconds
         summary = summarize(fitted, checks, threshold_days=threshold, timings=timings)
         progress.stage(f"writing {folder}")
         fitted.save(folder, force=force, files={"summary.json": to_json(summary).encode("utf-8")})

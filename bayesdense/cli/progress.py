@@ -16,8 +16,10 @@ from rich.progress import (
 from bayesdense.cli.options import STARTED
 from bayesdense.cli.output import clean, stderr
 
-#: A log file gets a line at each of so many equal parts of a sampling run.
+#: A log file gets a line at each of so many equal parts of a sampling run, and not much later
+#: than so many seconds after the one before, so that a slow run does not look like a dead one.
 _PARTS: Final = 4
+_PATIENCE: Final = 60.0
 
 
 class Reporter:
@@ -36,7 +38,7 @@ class Reporter:
         self._console = stderr()
         self._quiet = quiet
         self._began = STARTED
-        self._part = 0
+        self._part, self._said = -1, 0.0
         self._task: TaskID | None = None
         self._bar = Progress(
             TextColumn("         {task.description}", markup=False),
@@ -79,15 +81,16 @@ class Reporter:
             self._task = self._bar.add_task(note, total=total)
         self._bar.update(self._task, completed=done, description=note)
         part = _PARTS * done // max(total, 1)
-        if part > self._part and not self._console.is_terminal:
-            self._part = part
+        late = self.seconds - self._said > _PATIENCE
+        if (part > self._part or late) and not self._console.is_terminal:
+            self._part, self._said = part, self.seconds
             self._line(f"{note}; {done} of {total} draws")
 
     def _end_sampling(self) -> None:
         """Take the bar away."""
         if self._task is not None:
             self._bar.remove_task(self._task)
-            self._task, self._part = None, 0
+            self._task, self._part = None, -1
 
     def _line(self, text: str) -> None:
         """Write one line with the time."""
