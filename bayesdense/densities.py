@@ -33,9 +33,7 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: Observations) 
     of_llm, of_family = np.empty(error.shape), np.empty((n_draws, n_families))
     for k in range(n_families):
         members = np.flatnonzero(idx == k)
-        whole, without = _family(
-            error[:, members], sd[:, members], shape, family_sd, spec.residual
-        )
+        whole, without = _family(error[:, members], sd[:, members], shape, family_sd, spec.residual)
         of_family[:, k] = whole
         of_llm[:, members] = whole[:, None] - without
     sample = (posterior.sizes[CHAIN], posterior.sizes[DRAW])

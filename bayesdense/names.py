@@ -19,9 +19,8 @@ DAYS_PER_YEAR: Final = 365.25
 DAYS_PER_MONTH: Final = 30.4375
 CI_PROB: Final = 0.95
 INNER_CI_PROB: Final = 0.50
-#: The paper's headline (Xiao et al. 2025, Nature Machine Intelligence): growth of log density per day.
+#: The paper's headline growth of log density per day (Xiao et al. 2025).
 PAPER_SLOPE_PER_DAY: Final = 0.006529
-#: Releases of the paper's Llama-1, from which its days count.
 SCHEMA_VERSION: Final = 1
 
 #: Units of the posterior's variables, written to `attrs["units"]`.

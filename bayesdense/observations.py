@@ -205,7 +205,8 @@ def _observe_densities(table: pd.DataFrame) -> Observations:
     llms = _llm_data(table, np.log(n_params.to_numpy(float)), "published")
     sd = table["density_log_sd"] if "density_log_sd" in table else pd.Series(0.0, table.index)
     densities = DensityData(
-        np.log(table["density"].to_numpy(float)), sd.fillna(0.0).to_numpy(float) ** 2
+        np.log(table["density"].to_numpy(float)),
+        np.square(sd.fillna(0.0).to_numpy(float), dtype=float),
     )
     return Observations(llms, None, None, None, None, None, densities, ())
 
@@ -254,6 +255,11 @@ def _observe_scores(spec: ModelSpec, used: Dataset) -> Observations:
     )
 
 
+def _positions(index: "pd.Series[int]", labels: "pd.Series[str]") -> Ints:
+    """Positions of labels in an index."""
+    return np.asarray(index[labels].to_numpy(), dtype=np.int64)
+
+
 def _log_params(params: str, llms: pd.DataFrame) -> tuple[Floats, str, tuple[str, ...]]:
     """Log of the count that divides, which count it is, and a warning if not the one wanted."""
     total = np.log(llms["n_params"].to_numpy(float))
@@ -267,7 +273,7 @@ def _log_params(params: str, llms: pd.DataFrame) -> tuple[Floats, str, tuple[str
     names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
     if params == "active":
         raise SpecError(
-            f"params = active: n_params_active is blank for {names}; fill it in or use params = total"
+            f"params = active: n_params_active is blank for {names}; fill it in, or use total"
         )
     return (
         total,
@@ -285,7 +291,7 @@ def _loss_data(runs: pd.DataFrame, index: "pd.Series[int]", wanted: bool) -> Los
     log_tokens = np.log(runs["n_tokens"].to_numpy(float))
     names = tuple(dict.fromkeys(runs["run"].astype(str)))
     run_index = pd.Series(np.arange(len(names)), index=list(names))
-    benchmark_idx = index[runs["benchmark"]].to_numpy(np.int64)
+    benchmark_idx = _positions(index, runs["benchmark"])
     keys = pd.MultiIndex.from_arrays([runs["n_params"], benchmark_idx])
     cluster_idx, clusters = pd.factorize(keys)
     sd = runs["loss_sd"] if "loss_sd" in runs else pd.Series(0.0, runs.index)
@@ -295,7 +301,7 @@ def _loss_data(runs: pd.DataFrame, index: "pd.Series[int]", wanted: bool) -> Los
     return LossData(
         runs=names,
         benchmark_idx=benchmark_idx,
-        run_idx=run_index[runs["run"].astype(str)].to_numpy(np.int64),
+        run_idx=_positions(run_index, runs["run"].astype(str)),
         cluster_idx=cluster_idx.astype(np.int64),
         n_clusters=len(clusters),
         log_params_ratio=log_params - log_params.mean(),
@@ -332,7 +338,7 @@ def _calibration_data(
 ) -> CalibrationData:
     """Points of the score map."""
     points = points[points["benchmark"].isin(set(index.index))].reset_index(drop=True)
-    benchmark_idx = index[points["benchmark"]].to_numpy(np.int64)
+    benchmark_idx = _positions(index, points["benchmark"])
     score, n_items = points["score"].to_numpy(float), _items(points, benchmark_idx, benchmarks)
     held_out = (points["role"] == "heldout").to_numpy(bool) & (calibration == "fit")
     return CalibrationData(
@@ -353,7 +359,7 @@ def _report_data(
         return None
     cells = reports[reports["benchmark"].isin(set(index.index))]
     cells = cells.drop_duplicates(["llm", "benchmark", "score"])
-    benchmark_idx = index[cells["benchmark"]].to_numpy(np.int64)
+    benchmark_idx = _positions(index, cells["benchmark"])
     values = _logit_of_score(cells["score"].to_numpy(float), benchmarks.n_items[benchmark_idx])
     frame = pd.DataFrame({"llm": cells["llm"].to_numpy(), "benchmark": benchmark_idx, "y": values})
     within = frame.groupby(["llm", "benchmark"])["y"].agg(["var", "count"]).reset_index()
@@ -381,8 +387,8 @@ def _score_data(
 ) -> ScoreData:
     """Scores of the LLMs used, sorted by LLM."""
     llm_index = pd.Series(np.arange(len(llms.names)), index=list(llms.names))
-    llm_idx = llm_index[scores["llm"]].to_numpy(np.int64)
-    benchmark_idx = index[scores["benchmark"]].to_numpy(np.int64)
+    llm_idx = _positions(llm_index, scores["llm"])
+    benchmark_idx = _positions(index, scores["benchmark"])
     order = np.lexsort((benchmark_idx, llm_idx))
     scores, llm_idx = scores.iloc[order].reset_index(drop=True), llm_idx[order]
     benchmark_idx = benchmark_idx[order]
@@ -429,13 +435,13 @@ def _other_protocol(scores: pd.DataFrame, points: pd.DataFrame) -> Floats:
 def _llm_data(table: pd.DataFrame, log_params: Floats, params_used: str) -> LLMData:
     """LLMs with their families and times; the origin is the mean release date, a whole day."""
     dates = table["release_date"]
-    origin = dates.mean().normalize()
+    origin = pd.Timestamp(dates.mean()).normalize()
     families = tuple(dict.fromkeys(table["family"].astype(str)))
     family_index = pd.Series(np.arange(len(families)), index=list(families))
     return LLMData(
         names=tuple(table["llm"].astype(str)),
         families=families,
-        family_idx=family_index[table["family"].astype(str)].to_numpy(np.int64),
+        family_idx=_positions(family_index, table["family"].astype(str)),
         release_dates=tuple(dates.dt.strftime("%Y-%m-%d")),
         years=((dates - origin) / pd.Timedelta(days=DAYS_PER_YEAR)).to_numpy(float),
         time_origin=origin.date().isoformat(),

@@ -16,9 +16,7 @@ from bayesdense.spec import ModelSpec
 _LOG_DENSITY: Mapping[str, Callable[[Floats, Floats, list[Floats]], Floats]] = MappingProxyType(
     {
         "Normal": lambda x, unit, p: stats.norm.logpdf(x, unit * p[0], unit * p[1]),
-        "LogNormal": lambda x, unit, p: stats.lognorm.logpdf(
-            x, p[1], scale=unit * np.exp(p[0])
-        ),
+        "LogNormal": lambda x, unit, p: stats.lognorm.logpdf(x, p[1], scale=unit * np.exp(p[0])),
         "HalfNormal": lambda x, unit, p: stats.halfnorm.logpdf(x, scale=unit * p[0]),
         "Beta": lambda x, unit, p: stats.beta.logpdf(x, p[0], p[1]),
         "Gamma": lambda x, unit, p: stats.gamma.logpdf(x, p[0], scale=unit / p[1]),
@@ -45,14 +43,10 @@ def log_prior(spec: ModelSpec, data: Observations, posterior: xr.Dataset) -> xr.
         Log densities, without Jacobians, of each variable's shape.
     """
     scales = data.benchmarks.data_scales() if data.benchmarks else {}
-    entries = (
-        entry for name, prior in used_priors(spec, data) for entry in prior.top_level(name)
-    )
+    entries = (entry for name, prior in used_priors(spec, data) for entry in prior.top_level(name))
     return xr.Dataset(
         {
-            name: posterior[name].copy(
-                data=_log_density(prior, posterior[name].to_numpy(), scales)
-            )
+            name: posterior[name].copy(data=_log_density(prior, posterior[name].to_numpy(), scales))
             for name, prior in entries
         }
     )
@@ -62,7 +56,7 @@ def _log_density(prior: Prior, value: Floats, scales: Mapping[str, Floats]) -> F
     """Log density of one top-level prior."""
     unit = scales[prior.scale] if prior.scale else np.float64(1.0)
     parameters = [
-        scales[kwarg] if isinstance(kwarg, str) else np.float64(kwarg)  # type: ignore[arg-type]
+        np.asarray(scales[kwarg] if isinstance(kwarg, str) else kwarg, dtype=float)  # type: ignore[arg-type]
         for kwarg in (prior.kwargs[name] for name in DISTRIBUTIONS[prior.dist])
     ]
     return np.asarray(_LOG_DENSITY[prior.dist](value, np.asarray(unit), parameters))

@@ -100,7 +100,7 @@ def prior_from_dict(where: str, raw: object) -> Prior:
     unknown = set(raw) - {"dist", "kwargs", "dims", "scale", "reason"}
     if unknown:
         raise SpecError(
-            f"{where}: unknown key {sorted(unknown)[0]!r}, allowed: dist, kwargs, dims, scale, reason"
+            f"{where}: unknown key {min(unknown)!r}, allowed: dist, kwargs, dims, scale, reason"
         )
     dist = raw.get("dist")
     if dist not in DISTRIBUTIONS:

@@ -11,6 +11,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import (
     default_hash_key_from_props,
+    numba_njit,
     register_funcify_and_cache_key,
 )
 
@@ -30,7 +31,7 @@ class MarginalSum(Op):  # type: ignore[misc]
 
     __props__ = ()
 
-    def make_node(self, *inputs: Any) -> Apply:
+    def make_node(self, *inputs: Tensor) -> Apply:
         """Three matrices that carry gradients, then observed logits and integer indices."""
         variables = [pt.as_tensor_variable(value) for value in inputs]
         matrices, rest = variables[:3], variables[3:]
@@ -64,11 +65,9 @@ class MarginalSum(Op):  # type: ignore[misc]
         return [[index < 3, False, False, False] for index in range(len(node.inputs))]
 
 
-@register_funcify_and_cache_key(MarginalSum)
-def _numba_marginal_sum(op: MarginalSum, node: Apply, **_: Any) -> tuple[Any, str]:
+@register_funcify_and_cache_key(MarginalSum)  # type: ignore[untyped-decorator]
+def _numba_marginal_sum(op: MarginalSum, node: Apply, **_: object) -> tuple[Any, str]:
     """Call the kernel from PyTensor's numba backend."""
-    from pytensor.link.numba.dispatch.basic import numba_njit
-
     compiled = kernel.marginal_sum
 
     @numba_njit

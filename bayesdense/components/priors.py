@@ -34,13 +34,13 @@ def random_variable(name: str, prior: Prior, scales: Mapping[str, Floats]) -> Te
     return _DISTRIBUTIONS[prior.dist](name, **kwargs, dims=prior.dims)
 
 
-def _scaled(dist: str, kwargs: dict[str, object], unit: Floats) -> dict[str, object]:
+def _scaled(dist: str, kwargs: dict[str, Tensor], unit: Floats) -> dict[str, Tensor]:
     """Kwargs of the distribution of the variable times `unit`."""
     if dist == "LogNormal":
-        return {**kwargs, "mu": kwargs["mu"] + np.log(unit)}  # type: ignore[operator]
+        return {**kwargs, "mu": kwargs["mu"] + np.log(unit)}
     if dist == "Gamma":
-        return {**kwargs, "beta": kwargs["beta"] / unit}  # type: ignore[operator]
-    return {key: value * unit for key, value in kwargs.items()}  # type: ignore[operator]
+        return {**kwargs, "beta": kwargs["beta"] / unit}
+    return {key: value * unit for key, value in kwargs.items()}
 
 
 def variables(

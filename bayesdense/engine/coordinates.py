@@ -279,7 +279,8 @@ def _parameter(
 def _prior_mean(prior: Prior) -> float:
     """Prior guess of the mean of a hierarchical variable."""
     value = prior.kwargs["mu"]
-    return float(value.kwargs["mu"]) if isinstance(value, Prior) else float(value)
+    mu = value.kwargs["mu"] if isinstance(value, Prior) else value
+    return float(mu)  # type: ignore[arg-type]  # a number: priors are two levels deep at most
 
 
 def _normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:

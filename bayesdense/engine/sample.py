@@ -16,6 +16,9 @@ from bayesdense.engine.target import Target
 from bayesdense.engine.whiten import Whitening, whiten_at_mode
 from bayesdense.kernel import Floats
 
+#: nutpie ships no types.
+type Sampler = Any
+type CompiledModel = Any
 #: (draws done, draws in all, divergences after tuning) of all chains together.
 type Progress = Callable[[int, int, int], None]
 
@@ -97,18 +100,19 @@ def sample_nuts(
     return Draws(whitening.apply(zeta), stats[[name for name in _KEPT_STATS if name in stats]])
 
 
-def _finish(sampler: Any) -> xr.DataTree:
+def _finish(sampler: Sampler) -> xr.DataTree:
     """Wait for a sampler; whatever ends the wait ends the sampling."""
     try:
         while not _is_finished(sampler):
             time.sleep(_POLL_SECONDS)
-        return sampler.wait()
+        tree: xr.DataTree = sampler.wait()
+        return tree
     except BaseException:
         sampler.cancel()
         raise
 
 
-def _is_finished(sampler: Any) -> bool:
+def _is_finished(sampler: Sampler) -> bool:
     """Ask nutpie, whose answer can come too late while all its threads compute."""
     try:
         return bool(sampler.is_finished)
@@ -116,7 +120,7 @@ def _is_finished(sampler: Any) -> bool:
         return False
 
 
-def _compiled_model(target: Target, whitening: Whitening, given: Floats) -> Any:
+def _compiled_model(target: Target, whitening: Whitening, given: Floats) -> CompiledModel:
     """Wrap the target as nutpie's model; every chain calls the same compiled function."""
     n = target.coordinates.size
     centre, scale = whitening.centre, np.ascontiguousarray(whitening.scale)

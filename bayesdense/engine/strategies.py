@@ -1,4 +1,4 @@
-"""Ways to a posterior: the joint model at once, the cut model in two stages, PyMC's own samplers."""
+"""Ways to a posterior: all at once, cut in two stages, or by PyMC's own samplers."""
 
 import time
 from collections.abc import Mapping, Sequence

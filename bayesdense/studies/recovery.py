@@ -24,7 +24,7 @@ from bayesdense.checks import check
 from bayesdense.dataset import load_dataset
 from bayesdense.files import write_text_atomic
 from bayesdense.inference import fit_observations
-from bayesdense.names import CHAIN, DRAW
+from bayesdense.names import BENCHMARK, CHAIN, DRAW
 from bayesdense.observations import observe
 from bayesdense.results import Fit
 from bayesdense.simulate import simulate_observations
@@ -37,21 +37,25 @@ WORLDS: Mapping[str, Mapping[str, float]] = {"prior": {}, "flat": {"growth_rate"
 _FIRST_SEED = {"prior": 1000, "flat": 2000}
 #: Quantities with more than one value per LLM, run or family are no global parameters.
 _NOT_GLOBAL = ("llm", "family", "run")
+#: Endings of the names of scales, whose posteriors are near normal on the log.
+_SCALES = ("_sd", "_df")
 
 
 def z_scores(fitted: Fit, truth: xr.Dataset) -> dict[str, float]:
-    """(posterior mean - truth) / sd of every global parameter, positive ones on the log."""
+    """(posterior mean - truth) / sd of every global parameter, sds on the log."""
     out: dict[str, float] = {}
-    for name, draws in fitted.posterior.items():
+    for key, draws in fitted.posterior.items():
+        name = str(key)
         if name not in truth or set(draws.dims) & set(_NOT_GLOBAL):
             continue
-        value = truth[name]
-        if float(draws.min()) > 0 and not str(name).endswith("_mean"):
-            draws, value = np.log(draws), np.log(value)
-        z = (draws.mean((CHAIN, DRAW)) - value) / draws.std((CHAIN, DRAW), ddof=1)
-        labels = z["benchmark"].values if "benchmark" in z.dims else [None]
-        for label, number in zip(labels, np.atleast_1d(z.values.squeeze()), strict=True):
-            out[f"{name}[{label}]" if label is not None else str(name)] = float(number)
+        on_log = name.endswith(_SCALES)
+        theta, true = (np.log(draws), np.log(truth[name])) if on_log else (draws, truth[name])
+        z = (theta.mean((CHAIN, DRAW)) - true) / theta.std((CHAIN, DRAW), ddof=1)
+        if BENCHMARK in z.dims:
+            of_benchmark = zip(z[BENCHMARK].values, z.values, strict=True)
+            out |= {f"{name}[{label}]": float(value) for label, value in of_benchmark}
+        else:
+            out[name] = float(z)
     return out
 
 
