@@ -48,8 +48,9 @@ def z_scores(fitted: Fit, truth: xr.Dataset) -> dict[str, float]:
         name = str(key)
         if name not in truth or set(draws.dims) & set(_NOT_GLOBAL):
             continue
-        on_log = name.endswith(_SCALES)
-        theta, true = (np.log(draws), np.log(truth[name])) if on_log else (draws, truth[name])
+        theta, true = draws, truth[name]
+        if name.endswith(_SCALES):
+            theta, true = theta.copy(data=np.log(theta)), true.copy(data=np.log(true))
         z = (theta.mean((CHAIN, DRAW)) - true) / theta.std((CHAIN, DRAW), ddof=1)
         if BENCHMARK in z.dims:
             of_benchmark = zip(z[BENCHMARK].values, z.values, strict=True)
