@@ -77,17 +77,16 @@ def log_tails(
     """Log P(residual < -below) and log P(residual > above), for distances of many sds.
 
     Normal exactly. Student-t by the first two terms of its expansion, with a relative error of
-    order (sd/distance)^4. Composed: the lower tail is that of the exponential, exp(sd^2 / 2 s^2 -
-    below / s), plus the normal's; the upper tail is bounded by the normal's, which is taken.
+    order df^2 (sd/distance)^4. Composed: the lower tail is the normal's plus exp(sd^2 / 2 s^2 -
+    below / s) P(normal < below - sd^2 / s); the upper tail is bounded by the normal's, which is
+    taken.
     """
     if kind == "student_t":
         return _t_tail(below, sd, shape, xp), _t_tail(above, sd, shape, xp)
     lower, upper = _normal_tail(below, sd, xp), _normal_tail(above, sd, xp)
     if kind == "composed":
-        ratio = sd / shape
-        # below > sd^2 / s: else the normal's tail is the larger and the exponential's is off
-        exponential = 0.5 * ratio**2 - below / shape
-        lower = xp.logaddexp(lower, xp.switch(ratio * sd < below, exponential, lower))
+        exponential = 0.5 * (sd / shape) ** 2 - below / shape
+        lower = xp.logaddexp(lower, exponential + _normal_tail(sd**2 / shape - below, sd, xp))
     return lower, upper
 
 

@@ -65,8 +65,8 @@ def loo_pit(
         score's LLM is a coordinate: above .7 the transform is unreliable.
     """
     read = read_posterior(posterior, spec, data)
-    log_ratio = -log_likelihood_llm.transpose(LLM_OBS, CHAIN, DRAW).to_numpy()
-    log_weight, pareto_k = array_stats.psislw(log_ratio.reshape(len(log_ratio), -1), axis=-1)
+    by_llm = log_likelihood_llm.transpose(LLM_OBS, CHAIN, DRAW).to_numpy().reshape(-1, read.size)
+    log_weight, pareto_k = array_stats.psislw(by_llm, axis=-1)  # of 1 / exp(its argument)
     draws = read.thinned(n_draws, np.random.default_rng(seed).random())
     log_weight = log_weight[:, draws] - log_weight[:, draws].max(axis=1, keepdims=True)
     weight = np.exp(log_weight) / np.exp(log_weight).sum(axis=1, keepdims=True)
