@@ -443,7 +443,7 @@ def _llm_data(table: pd.DataFrame, log_params: Floats, params_used: str) -> LLMD
         families=families,
         family_idx=_positions(family_index, table["family"].astype(str)),
         release_dates=tuple(dates.dt.strftime("%Y-%m-%d")),
-        years=((dates - origin) / pd.Timedelta(days=DAYS_PER_YEAR)).to_numpy(float),
+        years=np.asarray((dates - origin) / pd.Timedelta(days=DAYS_PER_YEAR), dtype=float),
         time_origin=origin.date().isoformat(),
         log_params=log_params,
         params_used=params_used,

@@ -56,7 +56,7 @@ def _log_density(prior: Prior, value: Floats, scales: Mapping[str, Floats]) -> F
     """Log density of one top-level prior."""
     unit = scales[prior.scale] if prior.scale else np.float64(1.0)
     parameters = [
-        np.asarray(scales[kwarg] if isinstance(kwarg, str) else kwarg, dtype=float)  # type: ignore[arg-type]
+        np.asarray(scales[kwarg] if isinstance(kwarg, str) else kwarg, dtype=float)
         for kwarg in (prior.kwargs[name] for name in DISTRIBUTIONS[prior.dist])
     ]
     return np.asarray(_LOG_DENSITY[prior.dist](value, np.asarray(unit), parameters))
