@@ -10,7 +10,7 @@ import xarray as xr
 from bayesdense import densities, sizes
 from bayesdense._version import __version__
 from bayesdense.components.score_noise import cell_kinds
-from bayesdense.engine.strategies import Posterior
+from bayesdense.engine.strategies import Posterior, as_dataset
 from bayesdense.names import (
     BENCHMARK,
     CHAIN,
@@ -70,22 +70,12 @@ def posterior_dataset(
     model: pm.Model, values: Mapping[str, np.ndarray], data: Observations
 ) -> xr.Dataset:
     """Draws as a dataset with the model's dims, labels and units."""
-    coords: dict[str, object] = {
-        CHAIN: np.arange(len(next(iter(values.values())))),
-        DRAW: np.arange(next(iter(values.values())).shape[1]),
-    }
-    variables = {}
-    for name, value in values.items():
-        dims = model.named_vars_to_dims.get(name, ())
-        coords |= {dim: _labels(model, dim) for dim in dims}
-        variables[name] = xr.Variable((CHAIN, DRAW, *dims), value, _units(name))
-    coords[LLM] = list(data.llms.names)
-    coords["release_date"] = (LLM, list(data.llms.release_dates))
-    return xr.Dataset(variables, coords=coords)
-
-
-def _labels(model: pm.Model, dim: str) -> list[str]:
-    return [str(label) for label in model.coords[dim]]
+    draws = as_dataset(model, values)
+    for name in draws:
+        draws[name].attrs.update(_units(str(name)))
+    return draws.assign_coords(
+        {LLM: list(data.llms.names), "release_date": (LLM, list(data.llms.release_dates))}
+    )
 
 
 def _units(name: str) -> dict[str, str]:

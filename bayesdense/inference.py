@@ -12,12 +12,11 @@ from bayesdense.dataset import Dataset
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.strategies import Settings, sample_cut, sample_joint, sample_pymc
 from bayesdense.errors import SpecError
+from bayesdense.names import DEFAULT_CHAINS, DEFAULT_DRAWS, DEFAULT_SEED, DEFAULT_TUNE
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec
 
-#: Seed of a fit where none is given; it is recorded and printed.
-DEFAULT_SEED = 20250901
 SAMPLERS = ("nutpie", "pymc", "numpyro")
 _PACKAGES = ("pymc", "pytensor", "nutpie", "arviz", "arviz-stats", "numba", "numpy", "xarray")
 
@@ -26,9 +25,9 @@ def fit(
     spec: ModelSpec,
     dataset: Dataset,
     *,
-    draws: int = 2500,
-    tune: int = 500,
-    chains: int = 4,
+    draws: int = DEFAULT_DRAWS,
+    tune: int = DEFAULT_TUNE,
+    chains: int = DEFAULT_CHAINS,
     seed: int = DEFAULT_SEED,
     sampler: str = "nutpie",
     cores: int | None = None,
@@ -90,9 +89,9 @@ def fit_observations(
     *,
     about: Mapping[str, object],
     warnings: Sequence[str] = (),
-    draws: int = 2500,
-    tune: int = 500,
-    chains: int = 4,
+    draws: int = DEFAULT_DRAWS,
+    tune: int = DEFAULT_TUNE,
+    chains: int = DEFAULT_CHAINS,
     seed: int = DEFAULT_SEED,
     sampler: str = "nutpie",
     cores: int | None = None,
@@ -108,16 +107,17 @@ def fit_observations(
     model = build_from_observations(spec, data)
     built = time.perf_counter() - began
     if sampler != "nutpie":
-        posterior = sample_pymc(model, sampler, settings)
+        posterior = sample_pymc(spec, model, sampler, settings)
     elif spec.options.feedback == "cut":
         posterior = sample_cut(spec, data, model, settings)
     else:
         posterior = sample_joint(spec, data, model, settings)
     began = time.perf_counter()
-    tree = fit_tree.assemble(spec, data, model, posterior, seed=seed)
+    used = posterior.spec
+    tree = fit_tree.assemble(used, data, model, posterior, seed=seed)
     timings = {"build": built, **posterior.timings, "derive": time.perf_counter() - began}
     tree.attrs |= fit_tree.root_attributes(
-        spec,
+        used,
         data,
         about=about,
         warnings=warnings,
@@ -126,7 +126,7 @@ def fit_observations(
         timings=timings,
         versions={name: version(name) for name in _PACKAGES},
     )
-    return Fit(tree, spec)
+    return Fit(tree, used)
 
 
 def _check_arguments(spec: ModelSpec, sampler: str, **counts: int) -> None:

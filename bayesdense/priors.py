@@ -18,6 +18,11 @@ DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 #: Distributions of a scale family, for which `scale` has a meaning.
 SCALABLE = ("Normal", "LogNormal", "HalfNormal", "Gamma")
+#: Distributions whose mean and sd may have priors of their own, and what those may be.
+HIERARCHICAL = ("Normal", "LogNormal")
+HYPER_DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"mu": ("Normal", "LogNormal"), "sigma": ("LogNormal", "HalfNormal", "Gamma")}
+)
 #: Suffix of the variable that a prior within a prior becomes.
 HYPER_SUFFIX: Mapping[str, str] = MappingProxyType({"mu": "mean", "sigma": "sd"})
 #: Vectors over benchmarks that a prior may refer to, computed from the dataset and printed.
@@ -62,6 +67,13 @@ class Prior:
             if isinstance(value, Prior):
                 yield from value.top_level(hyper_name(name, kwarg))
 
+    @property
+    def identity(self) -> str:
+        """All that determines the density, numbers to their last digit, without the reason."""
+        inner = ", ".join(f"{key}={_exact(value)}" for key, value in self.kwargs.items())
+        times = f" x {self.scale}" if self.scale else ""
+        return f"{self.dist}({inner}){times}"
+
     def to_dict(self) -> dict[str, object]:
         """Return the TOML form."""
         out: dict[str, object] = {"dist": self.dist}
@@ -93,6 +105,16 @@ def _short(value: "float | str | Prior") -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _exact(value: "float | str | Prior") -> str:
+    """A kwarg without loss: the short form where that is all there is."""
+    if isinstance(value, Prior):
+        return value.identity
+    if isinstance(value, str):
+        return value
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 def prior_from_dict(where: str, raw: object) -> Prior:
     """Read one prior of a TOML; `where` names the entry in errors."""
     if not isinstance(raw, Mapping):
@@ -103,18 +125,39 @@ def prior_from_dict(where: str, raw: object) -> Prior:
             f"{where}: unknown key {min(unknown)!r}, allowed: dist, kwargs, dims, scale, reason"
         )
     dist = raw.get("dist")
-    if dist not in DISTRIBUTIONS:
+    if not isinstance(dist, str) or dist not in DISTRIBUTIONS:
         raise SpecError(f"{where}.dist: {dist!r}, allowed: {', '.join(DISTRIBUTIONS)}")
+    reason = raw.get("reason", "")
+    if not isinstance(reason, str):
+        raise SpecError(f"{where}.reason: {reason!r}, allowed: a text")
     prior = Prior(
-        dist=str(dist),
-        kwargs=MappingProxyType(_read_kwargs(where, str(dist), raw.get("kwargs"))),
+        dist=dist,
+        kwargs=MappingProxyType(_read_kwargs(where, dist, raw.get("kwargs"))),
         dims=_one_of(f"{where}.dims", raw.get("dims"), ("benchmark",)),
         scale=_one_of(f"{where}.scale", raw.get("scale"), tuple(DATA_SCALES)),
-        reason=str(raw.get("reason", "")),
+        reason=reason,
     )
     if prior.scale and (prior.dist not in SCALABLE or not prior.dims):
         raise SpecError(f"{where}.scale: needs dims = 'benchmark' and one of {', '.join(SCALABLE)}")
+    _check_parameters(where, prior)
     return prior
+
+
+def _check_parameters(where: str, prior: Prior) -> None:
+    """Refuse parameters that cannot be those of this distribution."""
+    for name, value in prior.kwargs.items():
+        here = f"{where}.kwargs.{name}"
+        if isinstance(value, str) and (prior.dist != "Beta" or not prior.dims):
+            raise SpecError(f"{here}: {value!r}, allowed only in a Beta with dims = 'benchmark'")
+        if not isinstance(value, Prior):
+            continue
+        if prior.dist not in HIERARCHICAL:
+            raise SpecError(f"{here}: a prior, allowed only in {' and '.join(HIERARCHICAL)}")
+        if value.is_hierarchical or value.dims:
+            raise SpecError(f"{here}: allowed is one prior for all benchmarks, with numbers only")
+        if value.dist not in HYPER_DISTRIBUTIONS[name]:
+            allowed = ", ".join(HYPER_DISTRIBUTIONS[name])
+            raise SpecError(f"{here}.dist: {value.dist!r}, allowed for {name}: {allowed}")
 
 
 def _one_of(where: str, value: object, allowed: tuple[str, ...]) -> str | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from typing import Any
 from bayesdense.catalog import model_path
 from bayesdense.errors import SpecError
 from bayesdense.names import SCHEMA_VERSION
-from bayesdense.priors import Prior, prior_from_dict
+from bayesdense.priors import DISTRIBUTIONS, Prior, prior_from_dict
 from bayesdense.trends import TRENDS
 
 _LAW = ("param_coef", "param_exponent", "token_coef", "token_exponent")
@@ -45,6 +45,9 @@ KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 OPTIONAL_PRIORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"residual": ("residual_log_sd_slope",)}
 )
+#: Variables between 0 and 1, and those beside the trend's that may be negative.
+_FRACTIONS = ("score_floor", "score_ceiling")
+_REAL = ("protocol_offset", "residual_log_sd_slope")
 #: Components of the joint model, and of the one for published densities.
 JOINT_COMPONENTS = tuple(KINDS)
 DENSITY_COMPONENTS = ("family", "residual", "trend")
@@ -220,13 +223,13 @@ class ModelSpec:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what determines the posterior: options, kinds and used priors."""
+        """SHA-256 of options, kinds and all priors written, those of other kinds too; no words."""
         raw = self.to_dict()
         content: dict[str, Any] = {"options": raw["options"]}
         for name, component in self.components.items():
             content[name] = {
                 "kind": component.kind,
-                "priors": {k: str(p) + str(p.dims) for k, p in component.priors.items()},
+                "priors": {k: p.identity + str(p.dims) for k, p in component.priors.items()},
             }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
@@ -263,7 +266,7 @@ def _resolve(name_or_path: str | Path) -> Path:
 
 def spec_from_dict(raw: Mapping[str, Any], *, where: str) -> ModelSpec:
     """Read a specification from its TOML form; `where` stands in front of errors."""
-    if raw.get("schema") != SCHEMA_VERSION:
+    if type(raw.get("schema")) is not int or raw["schema"] != SCHEMA_VERSION:
         raise SpecError(f"{where}: schema = {raw.get('schema')!r}, allowed: {SCHEMA_VERSION}")
     heads = ("schema", "name", "title", "description", "references", "options")
     for key in raw:
@@ -272,23 +275,35 @@ def spec_from_dict(raw: Mapping[str, Any], *, where: str) -> ModelSpec:
     name = raw.get("name")
     if not isinstance(name, str) or not name:
         raise SpecError(f"{where}: name = {name!r}, allowed: a word")
+    title, description = (_text(where, raw, key) for key in ("title", "description"))
+    references = raw.get("references", [])
+    if not isinstance(references, list) or not all(isinstance(item, str) for item in references):
+        raise SpecError(f"{where}: references = {references!r}, allowed: a list of texts")
     components = {
         key: _read_component(f"{where}: {key}", key, raw[key]) for key in KINDS if key in raw
     }
     for key in DENSITY_COMPONENTS:
         if key not in components:
             raise SpecError(f"{where}: [{key}] is missing")
-    if "loss_law" in components and set(components) != set(JOINT_COMPONENTS):
-        missing = ", ".join(sorted(set(JOINT_COMPONENTS) - set(components)))
-        raise SpecError(f"{where}: a model with a loss law also needs {missing}")
+    if set(components) not in (set(DENSITY_COMPONENTS), set(JOINT_COMPONENTS)):
+        missing = ", ".join(name for name in JOINT_COMPONENTS if name not in components)
+        raise SpecError(f"{where}: a model that reads scores also needs {missing}")
     return ModelSpec(
         name=name,
-        title=str(raw.get("title", name)),
-        description=str(raw.get("description", "")),
-        references=tuple(str(item) for item in raw.get("references", ())),
+        title=title or name,
+        description=description,
+        references=tuple(references),
         options=_read_options(where, raw.get("options", {})),
         components=MappingProxyType(components),
     )
+
+
+def _text(where: str, raw: Mapping[str, Any], key: str) -> str:
+    """Read a text that may be absent."""
+    text = raw.get(key, "")
+    if not isinstance(text, str):
+        raise SpecError(f"{where}: {key} = {text!r}, allowed: a text")
+    return text
 
 
 def _read_options(where: str, raw: object) -> Options:
@@ -298,7 +313,9 @@ def _read_options(where: str, raw: object) -> Options:
     for key in raw:
         if key not in OPTION_NAMES:
             raise SpecError(f"{where}: unknown option {key!r}{_nearest(key, OPTION_NAMES)}")
-    return Options(**raw)
+    # 5e12 and 5000000000000 are one number: the digest must not tell them apart.
+    plain = {k: float(v) if type(v) is int else v for k, v in raw.items()}
+    return Options(**plain)
 
 
 def _read_component(where: str, name: str, raw: object) -> Component:
@@ -306,7 +323,7 @@ def _read_component(where: str, name: str, raw: object) -> Component:
     if not isinstance(raw, Mapping):
         raise SpecError(f"{where}: {raw!r}, allowed is a table with kind and priors")
     kind = raw.get("kind")
-    if kind not in KINDS[name]:
+    if not isinstance(kind, str) or kind not in KINDS[name]:
         raise SpecError(f"{where}.kind: {kind!r}, allowed: {', '.join(KINDS[name])}")
     for key in raw:
         if key not in ("kind", "priors"):
@@ -318,18 +335,31 @@ def _read_component(where: str, name: str, raw: object) -> Component:
     known |= set(OPTIONAL_PRIORS.get(name, ()))
     for variable in priors:
         if variable not in known:
-            raise SpecError(f"{where}.priors: unknown variable {variable!r}{_nearest(variable, known)}")
-    component = Component(
-        name=name,
-        kind=str(kind),
-        priors=MappingProxyType(
-            {key: prior_from_dict(f"{where}.priors.{key}", value) for key, value in priors.items()}
-        ),
-    )
+            raise SpecError(
+                f"{where}.priors: unknown variable {variable!r}{_nearest(variable, known)}"
+            )
+    read = {key: prior_from_dict(f"{where}.priors.{key}", value) for key, value in priors.items()}
+    for variable, prior in read.items():
+        _check_fits(f"{where}.priors.{variable}", name, variable, prior)
+    component = Component(name=name, kind=kind, priors=MappingProxyType(read))
     for variable in KINDS[name][component.kind]:
         if variable not in component.priors:
             raise SpecError(f"{where}.priors.{variable}: missing, kind {kind!r} needs it")
     return component
+
+
+def _check_fits(where: str, component: str, variable: str, prior: Prior) -> None:
+    """Refuse a prior whose shape or range is not the variable's."""
+    dims = None if component in DENSITY_COMPONENTS else "benchmark"
+    if prior.dims != dims:
+        allowed = f"dims = {dims!r}" if dims else f"no dims: {variable} is one number"
+        raise SpecError(f"{where}.dims: {prior.dims!r}, allowed: {allowed}")
+    if variable in _FRACTIONS and prior.dist != "Beta":
+        raise SpecError(f"{where}.dist: {prior.dist!r}, allowed for a fraction: Beta")
+    real = component == "trend" or variable in _REAL
+    if not real and variable not in _FRACTIONS and prior.dist == "Normal":
+        allowed = ", ".join(name for name in DISTRIBUTIONS if name != "Normal")
+        raise SpecError(f"{where}.dist: 'Normal', allowed for a positive number: {allowed}")
 
 
 def _override(spec: ModelSpec, key: str, value: object) -> ModelSpec:
@@ -349,7 +379,7 @@ def _override(spec: ModelSpec, key: str, value: object) -> ModelSpec:
         names = [*node, *OPTION_NAMES, *KINDS] if isinstance(node, dict) else []
         raise SpecError(f"{key}: model {spec.name!r} has no {last!r}{_nearest(last, names)}")
     node[last] = value
-    return replace(spec_from_dict(raw, where=f"model {spec.name!r}"), name=spec.name)
+    return spec_from_dict(raw, where=f"model {spec.name!r}")
 
 
 def _parse_value(text: str) -> object:

@@ -10,7 +10,6 @@ import typer
 from bayesdense import catalog
 from bayesdense.cli import words
 from bayesdense.cli.options import (
-    DEFAULT_SEED,
     ForceOption,
     Format,
     FormatOption,
@@ -22,6 +21,7 @@ from bayesdense.cli.options import (
     complete_dataset,
 )
 from bayesdense.cli.output import emit
+from bayesdense.names import DEFAULT_CHAINS, DEFAULT_DRAWS, DEFAULT_SEED, DEFAULT_TUNE
 
 if TYPE_CHECKING:
     from bayesdense.dataset import Dataset
@@ -55,11 +55,13 @@ def fit(
     seed: SeedOption = DEFAULT_SEED,
     draws: Annotated[
         int, typer.Option("--draws", metavar="N", min=4, help="Draws kept of each chain.")
-    ] = 1500,
+    ] = DEFAULT_DRAWS,
     tune: Annotated[
         int, typer.Option("--tune", metavar="N", min=1, help="Tuning steps of each chain.")
-    ] = 500,
-    chains: Annotated[int, typer.Option("--chains", metavar="N", min=1, help="Chains.")] = 4,
+    ] = DEFAULT_TUNE,
+    chains: Annotated[
+        int, typer.Option("--chains", metavar="N", min=1, help="Chains.")
+    ] = DEFAULT_CHAINS,
     sampler: Annotated[
         Sampler, typer.Option("--sampler", help="Program that draws from the posterior.")
     ] = Sampler.NUTPIE,

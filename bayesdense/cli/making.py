@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bayesdense.cli.options import (
-    DEFAULT_SEED,
     ForceOption,
     Format,
     FormatOption,
@@ -16,7 +15,7 @@ from bayesdense.cli.options import (
     complete_dataset,
 )
 from bayesdense.cli.output import Answer, emit
-from bayesdense.names import SCHEMA_VERSION
+from bayesdense.names import DEFAULT_SEED, SCHEMA_VERSION
 from bayesdense.statements import format_number
 
 if TYPE_CHECKING:

@@ -11,8 +11,6 @@ from bayesdense import catalog
 
 #: When the program began to run, near enough: its modules load first of all.
 STARTED: Final = time.perf_counter()
-#: Fixed, so that the same command gives the same numbers; any other is `--seed N`.
-DEFAULT_SEED: Final = 20250901
 
 
 class Format(StrEnum):

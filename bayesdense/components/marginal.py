@@ -92,10 +92,9 @@ class GridTerms(NamedTuple):
 
 
 def make_grid(data: JointObservations, spacing: float) -> kernel.Grid:
-    """Grid over the sizes that the LLMs of this dataset can have, a factor 3000 around them."""
-    margin = 8.0
-    log_params = data.llms.log_params
-    return kernel.make_grid(log_params.min() - margin, log_params.max() + margin, spacing)
+    """Grid over the sizes that the LLMs of this dataset can have."""
+    low, high = data.llms.log_params.min(), data.llms.log_params.max()
+    return kernel.make_grid(low - kernel.SIZE_MARGIN, high + kernel.SIZE_MARGIN, spacing)
 
 
 def observe_scores(

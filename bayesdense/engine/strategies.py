@@ -1,5 +1,6 @@
 """Ways to a posterior: all at once, cut in two stages, or by PyMC's own samplers."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from bayesdense.build import build_from_observations
 from bayesdense.engine.coordinates import Coordinates, coordinates
 from bayesdense.engine.sample import Draws, Progress, find_whitening, sample_nuts
 from bayesdense.engine.target import Target, compile_target
@@ -16,11 +18,17 @@ from bayesdense.engine.whiten import Whitening
 from bayesdense.kernel import Floats
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.observations import Observations
+from bayesdense.sizes import quadrature_error
 from bayesdense.spec import ModelSpec
+
+_LOG = logging.getLogger(__name__)
 
 #: Observed variables of the reference data: what law and map learn from under a cut.
 _REFERENCE_OBSERVED = ("loss", "loss_score")
 _REFERENCE_COMPONENTS = ("loss_law", "loss_noise", "score_map")
+#: Sd over draws of the quadrature's error (nats) below which the grid is fine enough, as the check
+#: has it, and how often the spacing may be halved for it.
+_FINE_ENOUGH, _MOST_HALVINGS = 0.01, 3
 #: The pilot run, from whose draws the main run is whitened.
 _PILOT_TUNE, _PILOT_DRAWS = 300, 300
 #: Draws of law and map that the second stage of a cut is run for, and its length for each.
@@ -47,6 +55,7 @@ class Settings:
 class Posterior:
     """Draws in natural parameters, (chain, draw, *shape), and how they were made."""
 
+    spec: ModelSpec
     values: Mapping[str, Floats]
     stats: xr.Dataset
     timings: Mapping[str, float]
@@ -95,43 +104,87 @@ def _informed(data: Observations) -> dict[str, Floats]:
 def sample_joint(
     spec: ModelSpec, data: Observations, model: pm.Model, settings: Settings
 ) -> Posterior:
-    """Sample everything at once: mode, pilot run, main run."""
+    """Sample everything at once: mode, pilot run, main run.
+
+    If the pilot's draws show that the grid of sizes is too coarse for them, it is refined before
+    the main run; `Posterior.spec` says what was used.
+    """
     target = _target(spec, data, model)
+    timings = {"compile": target.compile_seconds}
     began = time.perf_counter()
-    drawn = _pilot_and_main(target, settings)
-    timings = {"compile": target.compile_seconds, "sample": time.perf_counter() - began}
-    return Posterior(target.natural(drawn.z), drawn.stats, timings)
+    pilot, main = settings.seeds(2)
+    first = _pilot(target, settings, pilot)
+    used = _refined(spec, data, model, target.natural(first.z))
+    if used != spec:
+        _LOG.info("grid of sizes refined to a spacing of %g", used.options.quadrature_spacing)
+        target = _target(used, data, build_from_observations(used, data))
+        timings["compile"] += target.compile_seconds
+    drawn = _main(target, whitening_of(first.z), settings, main)
+    timings["sample"] = time.perf_counter() - began
+    return Posterior(used, target.natural(drawn.z), drawn.stats, timings)
+
+
+def _refined(
+    spec: ModelSpec, data: Observations, model: pm.Model, values: Mapping[str, Floats]
+) -> ModelSpec:
+    """Return the model with the coarsest grid, of halved spacings, that is fine enough."""
+    if not spec.is_joint or spec.options.implementation == "latent":
+        return spec
+    draws = as_dataset(model, values)
+    for _ in range(_MOST_HALVINGS):
+        if quadrature_error(draws, spec, data.joint)["sd"] < _FINE_ENOUGH:
+            return spec
+        spec = spec.with_options(quadrature_spacing=spec.options.quadrature_spacing / 2)
+    return spec
+
+
+def as_dataset(model: pm.Model, values: Mapping[str, Floats]) -> xr.Dataset:
+    """Draws with the model's dims and labels."""
+    n_chains, n_draws = next(iter(values.values())).shape[:2]
+    coords: dict[str, object] = {CHAIN: np.arange(n_chains), DRAW: np.arange(n_draws)}
+    variables = {}
+    for name, value in values.items():
+        dims = model.named_vars_to_dims.get(name, ())
+        coords |= {dim: [str(label) for label in model.coords[dim]] for dim in dims}
+        variables[name] = ((CHAIN, DRAW, *dims), value)
+    return xr.Dataset(variables, coords=coords)
 
 
 def _pilot_and_main(target: Target, settings: Settings) -> Draws:
-    """Whiten at the mode, run a pilot there, whiten by its draws, and run.
+    """Run a pilot and a main run of one target."""
+    pilot, main = settings.seeds(2)
+    return _main(target, whitening_of(_pilot(target, settings, pilot).z), settings, main)
+
+
+def _pilot(target: Target, settings: Settings, seed: int) -> Draws:
+    """Run from the mode, to learn the posterior's shape; its draws are thrown away.
 
     The mode is found with standard deviations held at their priors' guesses; where data say
-    otherwise its scales are off by several times, which the pilot's covariance mends. The pilot's
-    draws are thrown away: it is tuning.
+    otherwise its scales are off by several times, which the pilot's covariance mends.
     """
-    pilot_seed, seed = settings.seeds(2)
-    total = settings.chains * (_PILOT_TUNE + _PILOT_DRAWS + settings.tune + settings.draws)
-    done_by_pilot = settings.chains * (_PILOT_TUNE + _PILOT_DRAWS)
-    pilot = sample_nuts(
+    return sample_nuts(
         target,
         find_whitening(target),
         draws=_PILOT_DRAWS,
         tune=_PILOT_TUNE,
         chains=settings.chains,
-        seed=pilot_seed,
+        seed=seed,
         cores=settings.cores,
-        progress=_within(settings.progress, 0, total, count_divergences=False),
+        progress=_within(settings, main=False),
     )
+
+
+def _main(target: Target, whitening: Whitening, settings: Settings, seed: int) -> Draws:
+    """Run for the draws that are kept."""
     return sample_nuts(
         target,
-        whitening_of(pilot.z),
+        whitening,
         draws=settings.draws,
         tune=settings.tune,
         chains=settings.chains,
         seed=seed,
         cores=settings.cores,
-        progress=_within(settings.progress, done_by_pilot, total, count_divergences=True),
+        progress=_within(settings, main=True),
     )
 
 
@@ -145,15 +198,17 @@ def whitening_of(z: Floats) -> Whitening:
     return Whitening(points.mean(axis=0), sd[:, None] * np.linalg.cholesky(shrunk))
 
 
-def _within(
-    progress: Progress | None, before: int, total: int, *, count_divergences: bool
-) -> Progress | None:
-    """Progress of one part of a run, told as progress of the whole."""
+def _within(settings: Settings, *, main: bool) -> Progress | None:
+    """Progress of the pilot or the main run, told as progress of the whole."""
+    progress = settings.progress
     if progress is None:
         return None
+    of_pilot = settings.chains * (_PILOT_TUNE + _PILOT_DRAWS)
+    total = of_pilot + settings.chains * (settings.tune + settings.draws)
+    before = of_pilot if main else 0
 
     def report(done: int, _: int, divergences: int) -> None:
-        progress(before + done, total, divergences if count_divergences else 0)
+        progress(before + done, total, divergences if main else 0)
 
     return report
 
@@ -187,7 +242,9 @@ def sample_cut(
         "compile": first.compile_seconds + second.compile_seconds,
         "sample": time.perf_counter() - began,
     }
-    return Posterior(values, drawn.stats, timings, _stage_table(law, drawn, second, runs, vectors))
+    return Posterior(
+        spec, values, drawn.stats, timings, _stage_table(law, drawn, second, runs, vectors)
+    )
 
 
 def _with_seed(settings: Settings, seed: np.random.SeedSequence) -> Settings:
@@ -321,7 +378,7 @@ def _diagnostics(values: Mapping[str, Floats]) -> tuple[float, float, float]:
     )
 
 
-def sample_pymc(model: pm.Model, sampler: str, settings: Settings) -> Posterior:
+def sample_pymc(spec: ModelSpec, model: pm.Model, sampler: str, settings: Settings) -> Posterior:
     """Sample the model as it stands with `pm.sample`."""
     began = time.perf_counter()
     tree = pm.sample(
@@ -342,6 +399,7 @@ def sample_pymc(model: pm.Model, sampler: str, settings: Settings) -> Posterior:
         raise KeyboardInterrupt
     stats = tree["sample_stats"].to_dataset()
     return Posterior(
+        spec,
         {str(name): value.to_numpy() for name, value in posterior.items()},
         stats,
         {"compile": 0.0, "sample": time.perf_counter() - began},

@@ -66,7 +66,7 @@ def run_job(world: str, seed: int, spec: ModelSpec, like: str) -> dict[str, obje
     source = load_dataset(like)
     made = simulate_observations(spec, observe(spec, source), seed=seed, truth=WORLDS[world])
     fitted = fit_observations(
-        spec, made.observations, about=source.summary(), draws=1000, tune=300, seed=seed
+        spec, made.observations, about=source.summary(), draws=700, tune=300, seed=seed
     )
     checks = check(fitted)
     summary = summarize(fitted, checks)
@@ -176,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("world", choices=sorted(WORLDS))
     parser.add_argument("--jobs", type=int, default=20, help="number of simulated datasets")
-    parser.add_argument("--out", type=Path, default=Path("studies/recovery"))
+    parser.add_argument("--out", type=Path, default=Path("docs/evidence/recovery"))
     parser.add_argument("--summary", type=Path, help="JSON file of the summary")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -5,7 +5,7 @@ from bayesdense.trends.base import Theta, Trend
 
 
 def _eta(t: Array, theta: Theta) -> Array:
-    """eta(t) = eta0 + g t."""  # noqa: D403 (a formula)
+    """eta(t) = eta0 + g t."""
     return theta["trend_intercept"] + theta["growth_rate"] * t
 
 

@@ -5,7 +5,7 @@ from bayesdense.trends.base import Theta, Trend
 
 
 def _eta(t: Array, theta: Theta) -> Array:
-    """eta(t) = eta0."""  # noqa: D403 (a formula)
+    """eta(t) = eta0."""
     return theta["trend_intercept"] + 0.0 * t
 
 
