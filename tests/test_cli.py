@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fake_fit import fake_checks, fake_fit
-from program import cli, hold
+from program import SCHEMAS, cli, hold
 from rich.console import Console
 
 import bayesdense
@@ -380,6 +380,16 @@ def test_a_summary_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["lower_bound_only"] for row in rows].count("true") == 2
     assert rows[0]["n_params"] == "6500000000"
+
+
+def test_check_and_summary_describe_checks_alike() -> None:
+    check, whole = (
+        json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))["properties"]
+        for name in ("check", "summary")
+    )
+    assert {name: part for name, part in check.items() if name != "schema"} == whole["checks"][
+        "properties"
+    ]
 
 
 @pytest.mark.parametrize(

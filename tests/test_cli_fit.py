@@ -80,6 +80,7 @@ def test_verbs_that_read_a_fit(fit: str, request: pytest.FixtureRequest) -> None
     hold(json.loads(summary.stdout), "summary")
     checks = cli("check", folder, "--format", "json")
     assert checks.returncode == 1, checks.stderr
+    hold(json.loads(checks.stdout), "check")
     assert json.loads(checks.stdout)["status"] == "fail"
     for verb in ("summarize", "check"):
         rows = list(csv.DictReader(io.StringIO(cli(verb, folder, "--format", "csv").stdout)))

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -49,7 +50,28 @@ def emit(answer: Answer, form: Format) -> None:
     else:
         console = Console(highlight=False)
         for part in answer.body:
-            console.print(clean(part) if isinstance(part, str) else part, markup=False)
+            console.print(
+                _wrapped(part, console.width) if isinstance(part, str) else part, markup=False
+            )
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Break lines of text; those that belong to an indented one are indented further."""
+    return "\n".join(
+        textwrap.fill(
+            line,
+            width,
+            subsequent_indent=" " * (indent + 2 if (indent := _indent(line)) else 0),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in clean(text).split("\n")
+    )
+
+
+def _indent(line: str) -> int:
+    """Count the spaces that a line begins with."""
+    return len(line) - len(line.lstrip(" "))
 
 
 def to_json(payload: object) -> str:

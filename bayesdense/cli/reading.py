@@ -1,6 +1,6 @@
 """Verbs that read a finished fit: `check`, `summarize`, `predict`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -67,14 +67,16 @@ def _predict_answer(payload: Mapping[str, Any]) -> Answer:
     """Say predictions in the three forms."""
     found: Sequence[Mapping[str, Any]] = payload["predictions"]
     cells = table(
-        ("benchmark", "loss", "mean 95 %", "new run 95 %", "score", "mean 95 % ", "new run 95 % "),
+        ("benchmark", "", "median", "95 % of the mean", "95 % of a new run"),
         (
-            [p["benchmark"], *_cells(p["loss"], format_number), *_cells(p["score"], words.percent)]
+            [p["benchmark"], name, *_cells(p[name], spell)]
             for p in found
+            for name, spell in (("loss", format_number), ("score", words.percent))
         ),
-        right=("loss", "score"),
+        right=("median", "95 % of the mean", "95 % of a new run"),
     )
-    return Answer(payload=payload, rows=[words.flat(p) for p in found], body=(cells,))
+    rows = [words.flat(p) for p in found]
+    return Answer(payload=payload, rows=rows, body=(cells, *_stretch(found[0]["extrapolation"])))
 
 
 def _cells(estimate: Mapping[str, Any], spell: words.Spell) -> list[str]:
@@ -84,3 +86,14 @@ def _cells(estimate: Mapping[str, Any], spell: words.Spell) -> list[str]:
         words.interval(estimate["eti95_mean"], spell),
         words.interval(estimate["eti95_new"], spell),
     ]
+
+
+def _stretch(times: Mapping[str, float | None]) -> Iterator[str]:
+    """Say how far outside the ladder the run lies, if it does."""
+    far = [
+        f"{format_number(x)} times the largest in {what}"
+        for what, x in times.items()
+        if x and x > 1
+    ]
+    if far:
+        yield f"Extrapolated beyond the reference runs: {' and '.join(far)}."

@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from bayesdense.cli.output import Answer, table
+from bayesdense.names import SCHEMA_VERSION
 from bayesdense.statements import format_number
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def checks_answer(checks: Mapping[str, Any]) -> Answer:
     """Say the checks of a fit in the three forms."""
     items: Sequence[Mapping[str, Any]] = checks["items"]
     return Answer(
-        payload=checks,
+        payload={"schema": SCHEMA_VERSION, **checks},
         rows=[dict(item) for item in items],
         body=(
             table(
