@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 import bayesdense
+from bayesdense.cli import main
 
 SCHEMAS = Path(bayesdense.__file__).parent / "schemas"
 #: A terminal of 80 columns, on every machine.
@@ -28,6 +30,20 @@ def cli(
         env={**ENVIRONMENT, **(env or {})},
         check=False,
     )
+
+
+def invoke(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> tuple[int, str, str]:
+    """Run the program in this process (quicker): status, stdout, stderr."""
+    monkeypatch.setenv("COLUMNS", "80")
+    # Handlers of the command line would outlive the call and silence other tests' logs.
+    monkeypatch.setattr("bayesdense.logs.configure", lambda verbosity: None)
+    monkeypatch.setattr(sys, "argv", ["bayesdense", *map(str, arguments)])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    out, err = capsys.readouterr()
+    return int(leaving.value.code or 0), out, err
 
 
 def hold(payload: object, schema: str) -> None:

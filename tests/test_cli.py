@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 from fake_fit import fake_checks, fake_fit
-from program import SCHEMAS, cli, hold
+from program import SCHEMAS, cli, hold, invoke
 from rich.console import Console
 
 import bayesdense
 from bayesdense import summary
-from bayesdense.cli import app as entry
 from bayesdense.cli import fitting, words
 from bayesdense.cli.options import Format
 from bayesdense.cli.output import clean, emit, table
@@ -26,17 +25,6 @@ from bayesdense.cli.progress import Reporter
 from bayesdense.errors import BayesdenseError, CheckFailure, SamplingInterrupted
 
 VERBS = ("list", "show", "validate", "fit", "check", "summarize", "predict", "point", "simulate")
-
-
-def invoke(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path
-) -> tuple[int, str, str]:
-    """Run the program in this process (quicker): status, stdout, stderr."""
-    monkeypatch.setattr(sys, "argv", ["bayesdense", *map(str, arguments)])
-    with pytest.raises(SystemExit) as leaving:
-        entry.main()
-    out, err = capsys.readouterr()
-    return int(leaving.value.code or 0), out, err
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from program import cli, hold
+from program import cli, hold, invoke
 
 import bayesdense
 
@@ -27,6 +28,11 @@ def fitted(dataset: str, folder: Path) -> subprocess.CompletedProcess[str]:
     assert done.returncode == 1, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
     return done
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    return lambda *arguments: invoke(monkeypatch, capsys, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -72,45 +78,46 @@ def test_one_seed_gives_one_answer(densities: tuple[Path, str], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("fit", ["densities", "joint"])
-def test_verbs_that_read_a_fit(fit: str, request: pytest.FixtureRequest) -> None:
+def test_verbs_that_read_a_fit(fit: str, call: Any, request: pytest.FixtureRequest) -> None:
     made = request.getfixturevalue(fit)
     folder = made[0] if isinstance(made, tuple) else made
-    summary = cli("summarize", folder, "--format", "json")
-    assert summary.returncode == 0, summary.stderr
-    hold(json.loads(summary.stdout), "summary")
-    checks = cli("check", folder, "--format", "json")
-    assert checks.returncode == 1, checks.stderr
-    hold(json.loads(checks.stdout), "check")
-    assert json.loads(checks.stdout)["status"] == "fail"
-    for verb in ("summarize", "check"):
-        rows = list(csv.DictReader(io.StringIO(cli(verb, folder, "--format", "csv").stdout)))
-        assert rows
-        assert max(map(len, cli(verb, folder).stdout.splitlines())) <= 80
+    for verb, schema, expected in (("summarize", "summary", 0), ("check", "check", 1)):
+        status, out, err = call(verb, folder, "--format", "json")
+        assert (status, err) == (expected, "")
+        payload = json.loads(out)
+        hold(payload, schema)
+        assert payload.get("checks", payload)["status"] == "fail"
+        assert list(csv.DictReader(io.StringIO(call(verb, folder, "--format", "csv")[1])))
+        assert max(map(len, call(verb, folder)[1].splitlines())) <= 80
 
 
-def test_predict_speaks_of_every_benchmark(joint: Path) -> None:
+def test_predict_speaks_of_every_benchmark(joint: Path, call: Any) -> None:
     run = ("--params", "7e9", "--tokens", "2e12")
-    done = cli("predict", joint, *run, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    payload = json.loads(done.stdout)
+    status, out, err = call("predict", joint, *run, "--format", "json")
+    assert (status, err) == (0, "")
+    payload = json.loads(out)
     hold(payload, "predict")
     dataset = bayesdense.load_dataset("synthetic")
     assert [p["benchmark"] for p in payload["predictions"]] == list(dataset.benchmarks["benchmark"])
     assert {(p["n_params"], p["n_tokens"]) for p in payload["predictions"]} == {(7e9, 2e12)}
-    assert max(map(len, cli("predict", joint, *run).stdout.splitlines())) <= 80
+    shown = call("predict", joint, *run)[1]
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "Extrapolated beyond" in shown
 
 
 @pytest.mark.parametrize(("params", "tokens"), [("0", "1e12"), ("7e9", "-1"), ("nan", "1e12")])
-def test_predict_refuses_sizes_that_cannot_be(params: str, tokens: str, joint: Path) -> None:
-    done = cli("predict", joint, "--params", params, "--tokens", tokens)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Traceback" not in done.stderr
+def test_predict_refuses_sizes_that_cannot_be(
+    params: str, tokens: str, joint: Path, call: Any
+) -> None:
+    status, out, err = call("predict", joint, "--params", params, "--tokens", tokens)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: predict: ")
 
 
-def test_predict_needs_reference_runs(densities: tuple[Path, str]) -> None:
-    done = cli("predict", densities[0], "--params", "7e9", "--tokens", "2e12")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ")
+def test_predict_needs_reference_runs(densities: tuple[Path, str], call: Any) -> None:
+    status, out, err = call("predict", densities[0], "--params", "7e9", "--tokens", "2e12")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
 
 
 def wait_for_sampling(process: subprocess.Popen[str]) -> None:
