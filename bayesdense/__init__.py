@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bayesdense.errors import BayesdenseError as BayesdenseError
     from bayesdense.inference import fit as fit
     from bayesdense.point import point_estimate as point_estimate
-    from bayesdense.predict import predict as predict
+    from bayesdense.prediction import predict as predict
     from bayesdense.results import Fit as Fit
     from bayesdense.results import load_fit as load_fit
     from bayesdense.simulate import simulate_dataset as simulate_dataset
@@ -57,7 +57,7 @@ _HOMES = {
     "load_spec": "spec",
     "model_names": "catalog",
     "point_estimate": "point",
-    "predict": "predict",
+    "predict": "prediction",
     "simulate_dataset": "simulate",
     "summarize": "summary",
 }

@@ -24,7 +24,7 @@ LEVELS = {
     for level, names, branch in ROW.findall(PAGE)
     for name in re.findall(r"`(\w+)`", names)
 } | {"_version": (0, ""), "": (9, ""), "__main__": (9, "")}
-READERS = ("derive", "predict", "checks", "summary", "plots", "report")
+READERS = ("derive", "prediction", "checks", "summary", "plots", "report")
 
 
 def room(module: str) -> str:

@@ -57,7 +57,7 @@ def predict(
 
     The interval of the mean is about the law; that of a new run adds its own scatter.
     """
-    from bayesdense.predict import predict as predict_run
+    from bayesdense.prediction import predict as predict_run
     from bayesdense.results import load_fit
 
     emit(_predict_answer(predict_run(load_fit(fit), params, tokens)), form)

@@ -1,5 +1,6 @@
 """Ways to a posterior: all at once, cut in two stages, or by PyMC's own samplers."""
 
+import importlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -380,6 +381,8 @@ def _diagnostics(values: Mapping[str, Floats]) -> tuple[float, float, float]:
 
 def sample_pymc(spec: ModelSpec, model: pm.Model, sampler: str, settings: Settings) -> Posterior:
     """Sample the model as it stands with `pm.sample`."""
+    if sampler == "numpyro":
+        importlib.import_module("bayesdense.components.marginal_jax")
     began = time.perf_counter()
     tree = pm.sample(
         draws=settings.draws,

@@ -13,7 +13,7 @@ from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.laws import expit, logistic_score
 from bayesdense.observations import observe
-from bayesdense.predict import predict
+from bayesdense.prediction import predict
 from bayesdense.prior_draws import draw_priors
 from bayesdense.results import Fit
 from bayesdense.spec import load_spec
