@@ -314,7 +314,7 @@ def _read_options(where: str, raw: object) -> Options:
         if key not in OPTION_NAMES:
             raise SpecError(f"{where}: unknown option {key!r}{_nearest(key, OPTION_NAMES)}")
     # 5e12 and 5000000000000 are one number: the digest must not tell them apart.
-    plain = {k: float(v) if type(v) is int else v for k, v in raw.items()}
+    plain: dict[str, Any] = {k: float(v) if type(v) is int else v for k, v in raw.items()}
     return Options(**plain)
 
 
