@@ -18,6 +18,7 @@ from bayesdense.names import (
     LLM,
     LOSS_OBS,
     POINT_OBS,
+    RUN,
     SCHEMA_VERSION,
     SCORE_OBS,
     UNITS,
@@ -193,7 +194,7 @@ def constant_data(data: Observations) -> xr.Dataset:
     if data.scores is not None:
         joint = data.joint
         constant |= _joint_constants(joint)
-        coords[BENCHMARK] = list(joint.benchmarks.names)
+        coords |= {BENCHMARK: list(joint.benchmarks.names), RUN: list(joint.losses.runs)}
     return xr.Dataset(constant, coords=coords)
 
 

@@ -55,11 +55,10 @@ def format_probability(value: float, mcse: float = 0.0) -> str:
     if mcse > 0.0:
         decimals = min(max(-math.ceil(math.log10(mcse)), 1), MAX_DIGITS)
     step = 10.0**-decimals
-    if value > 1.0 - step / 2.0:
+    text = f"{value:.{decimals}f}"
+    if float(text) >= 1.0:
         return f"> {1.0 - step:.{decimals}f}"
-    if value < step / 2.0:
-        return f"< {step:.{decimals}f}"
-    return f"{value:.{decimals}f}"
+    return f"< {step:.{decimals}f}" if float(text) <= 0.0 else text
 
 
 def format_count(value: float, mcse: float = 0.0) -> str:

@@ -26,7 +26,7 @@ def random_variable(name: str, prior: Prior, scales: Mapping[str, Floats]) -> Te
         if isinstance(value, Prior)
         else scales[value]
         if isinstance(value, str)
-        else value
+        else np.float64(value)  # a Python float may become a float32 constant, with its digits
         for key, value in prior.kwargs.items()
     }
     if prior.scale:
