@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import xarray as xr
 from nutpie.compiled_pyfunc import from_pyfunc
 from threadpoolctl import threadpool_limits
 
+from bayesdense.engine.interrupts import noticing_interrupts
 from bayesdense.engine.target import Target
 from bayesdense.engine.whiten import Whitening, whiten_at_mode
 from bayesdense.kernel import Floats
@@ -75,7 +77,7 @@ def sample_nuts(
     """
     model = _compiled_model(target, whitening, np.zeros(0) if given is None else given)
     # Chains are the parallel part: BLAS threads within them would only wait for each other.
-    with threadpool_limits(limits=1):
+    with noticing_interrupts() as interrupted, threadpool_limits(limits=1):
         tree = _finish(
             nutpie.sample(
                 model,
@@ -91,7 +93,8 @@ def sample_nuts(
                 progress_callback=_watch(progress) if progress else None,
                 progress_rate=200,
                 blocking=False,
-            )
+            ),
+            interrupted,
         )
     zeta = tree["posterior"]["zeta"].to_numpy()
     if zeta.shape[:2] != (chains, draws):
@@ -100,15 +103,18 @@ def sample_nuts(
     return Draws(whitening.apply(zeta), stats[[name for name in _KEPT_STATS if name in stats]])
 
 
-def _finish(sampler: Sampler) -> xr.DataTree:
+def _finish(sampler: Sampler, interrupted: Callable[[], bool]) -> xr.DataTree:
     """Wait for a sampler; whatever ends the wait ends the sampling."""
     try:
         while not _is_finished(sampler):
+            if interrupted():
+                raise KeyboardInterrupt
             time.sleep(_POLL_SECONDS)
         tree: xr.DataTree = sampler.wait()
         return tree
     except BaseException:
-        sampler.cancel()
+        with suppress(TimeoutError):  # of the answer: the chains stop all the same
+            sampler.cancel()
         raise
 
 
