@@ -54,8 +54,9 @@ def add_deviating(
             name, nu=residual.shape, mu=location, sigma=residual.sd, dims=dims, observed=observed
         )
 
-    def logp(value: Tensor, mu: Tensor, *_: Tensor) -> Tensor:
-        return residual.log_density(value - mu)
+    def logp(value: Tensor, mu: Tensor, sd: Tensor, one_sided_sd: Tensor) -> Tensor:
+        # The parameters handed in, not the residual's own: those are other variables here.
+        return Residual(residual.kind, sd, one_sided_sd).log_density(value - mu)
 
     def random(
         mu: np.ndarray,
