@@ -1,5 +1,8 @@
 """Given densities after sampling: log likelihoods with family effects integrated out."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import xarray as xr
 
@@ -12,7 +15,9 @@ from bayesdense.trends import TRENDS
 #: Nodes per posterior sd of a family effect, and half width in its prior sds.
 _NODES_PER_SD = 2.5
 _HALF_WIDTH = 7.0
-_LEAST_NODES, _MOST_NODES = 41, 401
+_LEAST_NODES, _MOST_NODES = 41, 2001
+#: Gauss-Hermite nodes for a known error of measurement where no formula integrates it out.
+_ERROR_NODES = 21
 
 
 def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: Observations) -> xr.Dataset:
@@ -27,13 +32,15 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: Observations) 
         `llm` [llm_obs] = log M_k - log M_(k without i); `family` [family_obs] = log M_k; nats.
     """
     error, sd, shape = _deviations(posterior, spec, data)
+    known_sd = np.sqrt(data.densities.known_var) if data.densities else np.zeros(error.shape[1])
     family_sd = _flat(posterior, "family_sd") if "family_sd" in posterior else None
     idx = data.llms.family_idx
     n_draws, n_families = len(error), len(data.llms.families)
     of_llm, of_family = np.empty(error.shape), np.empty((n_draws, n_families))
     for k in range(n_families):
         members = np.flatnonzero(idx == k)
-        whole, without = _family(error[:, members], sd[:, members], shape, family_sd, spec.residual)
+        log_density = partial(_log_density, spec.residual, known_sd[members])
+        whole, without = _family(error[:, members], sd[:, members], shape, family_sd, log_density)
         of_family[:, k] = whole
         of_llm[:, members] = whole[:, None] - without
     sample = (posterior.sizes[CHAIN], posterior.sizes[DRAW])
@@ -75,23 +82,22 @@ def _deviations(
     sd = _flat(posterior, "residual_sd")[:, None] * np.ones_like(error)
     if spec.options.scale_trend:
         sd = sd * np.exp(_flat(posterior, "residual_log_sd_slope")[:, None] * years)
-    known = data.densities.known_var
-    if known.any():
-        # The drawn error of measurement stays: it is the LLM's own, not its family's.
-        noise = posterior["density_error"].to_numpy().reshape(len(error), -1)
-        error = error - noise * np.sqrt(known)
     shapes = {"composed": "one_sided_sd", "student_t": "residual_df"}
     name = shapes.get(spec.residual)
     return error, sd, _flat(posterior, name)[:, None] if name else None
 
 
 def _family(
-    error: Floats, sd: Floats, shape: Floats | None, family_sd: Floats | None, kind: str
+    error: Floats,
+    sd: Floats,
+    shape: Floats | None,
+    family_sd: Floats | None,
+    log_density: Callable[[Floats, Floats, Floats | None], Floats],
 ) -> tuple[Floats, Floats]:
     """Log M of a family (draws,), and of the family without each member (draws, members)."""
-    log_density = LOG_DENSITY[kind]
     if family_sd is None:
-        each = log_density(error, sd, shape, NUMPY)
+        one = None if shape is None else shape[:, :, None]
+        each = log_density(error[:, :, None], sd[:, :, None], one)[:, :, 0]
         return each.sum(axis=1), each.sum(axis=1, keepdims=True) - each
     width = sd.min(axis=1) / np.sqrt(error.shape[1])
     needed = 2 * _HALF_WIDTH * _NODES_PER_SD * np.max(family_sd / np.minimum(width, family_sd))
@@ -99,11 +105,28 @@ def _family(
     u = np.linspace(-_HALF_WIDTH, _HALF_WIDTH, n_nodes)
     effect = family_sd[:, None] * u
     inner = None if shape is None else shape[:, :, None]
-    each = log_density(error[:, :, None] - effect[:, None, :], sd[:, :, None], inner, NUMPY)
+    each = log_density(error[:, :, None] - effect[:, None, :], sd[:, :, None], inner)
     log_weight = -0.5 * u**2 - 0.5 * np.log(2 * np.pi) + np.log(u[1] - u[0])
     together = each.sum(axis=1) + log_weight
     apart = together[:, None, :] - each
     return _log_sum(together), _log_sum(apart)
+
+
+def _log_density(
+    kind: str, known_sd: Floats, deviation: Floats, sd: Floats, shape: Floats | None
+) -> Floats:
+    """Log density (draws, members, nodes) of the residual plus a known error, integrated out."""
+    if kind == "symmetric":
+        sd = np.sqrt(sd**2 + known_sd[:, None] ** 2)
+        return np.asarray(LOG_DENSITY[kind](deviation, sd, shape, NUMPY))
+    if not known_sd.any():
+        return np.asarray(LOG_DENSITY[kind](deviation, sd, shape, NUMPY))
+    points, weights = np.polynomial.hermite_e.hermegauss(_ERROR_NODES)
+    terms = [
+        LOG_DENSITY[kind](deviation - point * known_sd[:, None], sd, shape, NUMPY) + np.log(weight)
+        for point, weight in zip(points, weights, strict=True)
+    ]
+    return np.asarray(_log_sum(np.stack(terms, axis=-1)) - 0.5 * np.log(2 * np.pi))
 
 
 def _log_sum(terms: Floats) -> Floats:

@@ -53,12 +53,13 @@ def assemble(
     groups |= {
         "posterior": posterior,
         "sample_stats": drawn.stats,
-        "log_prior": log_prior(spec, data, posterior),
         "prior": before.prior,
         "prior_predictive": before.prior_predictive,
         "posterior_predictive": posterior_predictive(thinned, spec, data, rng),
         "constant_data": constant_data(data),
     }
+    if spec.options.feedback != "cut":
+        groups["log_prior"] = log_prior(spec, data, posterior)
     held_out = _held_out(data, groups["posterior_predictive"])
     if held_out is not None:
         groups["heldout"] = held_out
@@ -99,15 +100,19 @@ def _joint_groups(
         drawn = sizes.draw_log_sizes(posterior, spec, data, seed=seed)
         posterior = posterior.assign(log_effective_params=drawn)
     posterior = _with_density(posterior, data.llms.log_params)
-    likelihoods = sizes.log_likelihoods(posterior, spec, data)
     groups = {
-        "log_likelihood": likelihoods,
         "llm_bounds": sizes.llm_bounds(posterior, spec, data),
-        "loo_pit": sizes.loo_pit(posterior, spec, data, likelihoods["llm"], seed=seed).to_dataset(
-            name="loo_pit"
-        ),
         "observed_data": _observed(data),
     }
+    if spec.options.feedback != "cut":
+        # Pooled draws of a cut are no posterior given all data: weights 1 / p(y_i | ...) would be
+        # wrong, and so is every leave-one-out estimate that rests on them.
+        likelihoods = sizes.log_likelihoods(posterior, spec, data)
+        transform = sizes.loo_pit(posterior, spec, data, likelihoods["llm"], seed=seed)
+        groups |= {
+            "log_likelihood": likelihoods,
+            "loo_pit": transform.to_dataset(name="loo_pit"),
+        }
     if spec.options.implementation == "marginal":
         error = sizes.quadrature_error(posterior, spec, data)
         groups["quadrature"] = xr.Dataset(

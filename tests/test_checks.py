@@ -471,6 +471,7 @@ def test_a_cut_fit_without_diagnostics_is_reviewed() -> None:
     [
         ("sd_difference", "quadrature_log_likelihood", (0.009, 0.04, 0.06)),
         ("growth_shift", "quadrature_growth", (0.01, 0.05, 0.2)),
+        ("growth_shift", "quadrature_growth", (-0.01, -0.05, -0.2)),
         ("tail_error", "quadrature_tails", (1e-7, 1e-4, 0.01)),
     ],
 )

@@ -37,7 +37,8 @@ def quadrature(fit: Fit) -> Iterator[CheckResult]:
         yield _absent(fit)
     for variable, (check, found, remedy) in _MEASURES.items():
         if variable in group:
-            yield judged(check, float(group[variable]), found, remedy)
+            # a shift can go either way
+            yield judged(check, abs(float(group[variable])), found, remedy)
 
 
 def _absent(fit: Fit) -> CheckResult:
