@@ -9,6 +9,7 @@ import numpy as np
 from bayesdense import fit_tree
 from bayesdense.build import build_from_observations
 from bayesdense.dataset import Dataset
+from bayesdense.engine.interrupts import noticing_interrupts
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.strategies import Settings, sample_cut, sample_joint, sample_pymc
 from bayesdense.errors import SpecError
@@ -102,16 +103,20 @@ def fit_observations(
     For replicated data, whose priors keep the scales of the data that they replicate; else `fit`.
     """
     _check_arguments(spec, sampler, draws=draws, tune=tune, chains=chains, seed=seed)
-    settings = Settings(draws, tune, chains, cores, np.random.SeedSequence(seed), progress)
     began = time.perf_counter()
     model = build_from_observations(spec, data)
     built = time.perf_counter() - began
-    if sampler != "nutpie":
-        posterior = sample_pymc(spec, model, sampler, settings)
-    elif spec.options.feedback == "cut":
-        posterior = sample_cut(spec, data, model, settings)
-    else:
-        posterior = sample_joint(spec, data, model, settings)
+    with noticing_interrupts() as interrupted:
+        entropy = np.random.SeedSequence(seed)
+        settings = Settings(draws, tune, chains, cores, entropy, progress, interrupted)
+        if sampler != "nutpie":
+            posterior = sample_pymc(spec, model, sampler, settings)
+        elif spec.options.feedback == "cut":
+            posterior = sample_cut(spec, data, model, settings)
+        else:
+            posterior = sample_joint(spec, data, model, settings)
+        if interrupted():
+            raise KeyboardInterrupt
     began = time.perf_counter()
     used = posterior.spec
     tree = fit_tree.assemble(used, data, model, posterior, seed=seed)

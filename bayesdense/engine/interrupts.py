@@ -6,13 +6,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+#: Says whether Ctrl-C was pressed.
+type Interrupted = Callable[[], bool]
+
+
+def never_interrupted() -> bool:
+    """Stand for a run that watches no signals."""
+    return False
+
 
 @contextmanager
-def noticing_interrupts() -> Iterator[Callable[[], bool]]:
+def noticing_interrupts() -> Iterator[Interrupted]:
     """Remember that Ctrl-C was pressed, beside raising KeyboardInterrupt as ever.
 
-    The exception is lost where it is raised inside a destructor or inside a library that turns it
-    into an error of its own; whoever polls the function given here still learns of it. In threads
+    The exception is lost where it is raised inside a destructor, or in a callback of a compiler or
+    of another library; whoever polls the function given here still learns of it. In threads
     other than the main one, which receive no signals, nothing is changed.
     """
     pressed = threading.Event()

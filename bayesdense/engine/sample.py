@@ -13,7 +13,7 @@ import xarray as xr
 from nutpie.compiled_pyfunc import from_pyfunc
 from threadpoolctl import threadpool_limits
 
-from bayesdense.engine.interrupts import noticing_interrupts
+from bayesdense.engine.interrupts import Interrupted, never_interrupted
 from bayesdense.engine.target import Target
 from bayesdense.engine.whiten import Whitening, whiten_at_mode
 from bayesdense.kernel import Floats
@@ -67,6 +67,7 @@ def sample_nuts(
     given: Floats | None = None,
     cores: int | None = None,
     progress: Progress | None = None,
+    interrupted: Interrupted = never_interrupted,
 ) -> Draws:
     """Sample with nutpie in whitened coordinates.
 
@@ -77,7 +78,7 @@ def sample_nuts(
     """
     model = _compiled_model(target, whitening, np.zeros(0) if given is None else given)
     # Chains are the parallel part: BLAS threads within them would only wait for each other.
-    with noticing_interrupts() as interrupted, threadpool_limits(limits=1):
+    with threadpool_limits(limits=1):
         tree = _finish(
             nutpie.sample(
                 model,
@@ -103,7 +104,7 @@ def sample_nuts(
     return Draws(whitening.apply(zeta), stats[[name for name in _KEPT_STATS if name in stats]])
 
 
-def _finish(sampler: Sampler, interrupted: Callable[[], bool]) -> xr.DataTree:
+def _finish(sampler: Sampler, interrupted: Interrupted) -> xr.DataTree:
     """Wait for a sampler; whatever ends the wait ends the sampling."""
     try:
         while not _is_finished(sampler):

@@ -4,7 +4,7 @@ import importlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import arviz as az
 import numpy as np
@@ -13,6 +13,7 @@ import xarray as xr
 
 from bayesdense.build import build_from_observations
 from bayesdense.engine.coordinates import Coordinates, coordinates
+from bayesdense.engine.interrupts import Interrupted, never_interrupted
 from bayesdense.engine.sample import Draws, Progress, find_whitening, sample_nuts
 from bayesdense.engine.target import Target, compile_target
 from bayesdense.engine.whiten import Whitening
@@ -46,6 +47,7 @@ class Settings:
     cores: int | None
     seed: np.random.SeedSequence
     progress: Progress | None
+    interrupted: Interrupted = never_interrupted
 
     def seeds(self, count: int) -> list[int]:
         """Independent seeds for the parts of a run."""
@@ -172,6 +174,7 @@ def _pilot(target: Target, settings: Settings, seed: int) -> Draws:
         seed=seed,
         cores=settings.cores,
         progress=_within(settings, main=False),
+        interrupted=settings.interrupted,
     )
 
 
@@ -186,6 +189,7 @@ def _main(target: Target, whitening: Whitening, settings: Settings, seed: int) -
         seed=seed,
         cores=settings.cores,
         progress=_within(settings, main=True),
+        interrupted=settings.interrupted,
     )
 
 
@@ -231,13 +235,14 @@ def sample_cut(
     second = _target(spec, data, model, terms=rest, given=given)
     stage_seeds = settings.seed.spawn(2)
     began = time.perf_counter()
-    drawn = _pilot_and_main(first, _with_seed(settings, stage_seeds[0]))
+    drawn = _pilot_and_main(first, replace(settings, seed=stage_seeds[0]))
     law = first.natural(drawn.z)
     flat = {name: law[name].reshape(-1, *law[name].shape[2:]) for name in given}
     points = np.linspace(0, len(flat[given[0]]) - 1, _CUT_POINTS).astype(int)
     vectors = np.stack([_vector(flat, given, point) for point in points])
     kept = -(-settings.chains * settings.draws // (2 * _CUT_POINTS))
-    runs = _second_stage(second, vectors, max(kept, 1), stage_seeds[1], settings.cores)
+    later = replace(settings, seed=stage_seeds[1])
+    runs = _second_stage(second, vectors, max(kept, 1), later)
     values = _pool(second, runs, vectors, flat, points, settings)
     timings = {
         "compile": first.compile_seconds + second.compile_seconds,
@@ -245,12 +250,6 @@ def sample_cut(
     }
     return Posterior(
         spec, values, drawn.stats, timings, _stage_table(law, drawn, second, runs, vectors)
-    )
-
-
-def _with_seed(settings: Settings, seed: np.random.SeedSequence) -> Settings:
-    return Settings(
-        settings.draws, settings.tune, settings.chains, settings.cores, seed, settings.progress
     )
 
 
@@ -269,28 +268,22 @@ def _vector(values: Mapping[str, Floats], names: Sequence[str], draw: int) -> Fl
     return np.concatenate([values[name][draw].ravel() for name in names])
 
 
-def _second_stage(
-    target: Target,
-    vectors: Floats,
-    kept: int,
-    seed: np.random.SeedSequence,
-    cores: int | None,
-) -> list[Draws]:
+def _second_stage(target: Target, vectors: Floats, kept: int, settings: Settings) -> list[Draws]:
     """Run the second stage for each draw of law and map, whitened once at their mean."""
     whitening = find_whitening(target, vectors.mean(axis=0))
-    draws = max(_CUT_DRAWS, kept)
     return [
         sample_nuts(
             target,
             whitening,
-            draws=draws,
+            draws=max(_CUT_DRAWS, kept),
             tune=_CUT_TUNE,
             chains=2,
-            seed=int(child.generate_state(1)[0]),
+            seed=seed,
             given=vector,
-            cores=cores,
+            cores=settings.cores,
+            interrupted=settings.interrupted,
         )
-        for vector, child in zip(vectors, seed.spawn(len(vectors)), strict=True)
+        for vector, seed in zip(vectors, settings.seeds(len(vectors)), strict=True)
     ]
 
 
