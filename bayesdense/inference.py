@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from bayesdense import fit_tree
 from bayesdense.build import build_from_observations
 from bayesdense.dataset import Dataset
-from bayesdense.engine.interrupts import noticing_interrupts
+from bayesdense.engine.interrupts import never_interrupted, noticing_interrupts
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.strategies import Settings, sample_cut, sample_joint, sample_pymc
 from bayesdense.errors import SpecError
@@ -106,10 +107,11 @@ def fit_observations(
     began = time.perf_counter()
     model = build_from_observations(spec, data)
     built = time.perf_counter() - began
-    with noticing_interrupts() as interrupted:
+    watching = noticing_interrupts() if sampler == "nutpie" else nullcontext(never_interrupted)
+    with watching as interrupted:
         entropy = np.random.SeedSequence(seed)
         settings = Settings(draws, tune, chains, cores, entropy, progress, interrupted)
-        if sampler != "nutpie":
+        if sampler != "nutpie":  # which watches for Ctrl-C itself
             posterior = sample_pymc(spec, model, sampler, settings)
         elif spec.options.feedback == "cut":
             posterior = sample_cut(spec, data, model, settings)

@@ -301,10 +301,12 @@ def test_a_late_answer_is_no_end() -> None:
     assert busy.asked == 3
 
 
-def test_an_interrupt_swallowed_elsewhere_is_remembered() -> None:
+def test_a_first_interrupt_is_noted_and_a_second_acts_at_once() -> None:
     before = signal.getsignal(signal.SIGINT)
     with noticing_interrupts() as interrupted:
         assert not interrupted()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         assert interrupted()

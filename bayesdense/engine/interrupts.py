@@ -17,11 +17,11 @@ def never_interrupted() -> bool:
 
 @contextmanager
 def noticing_interrupts() -> Iterator[Interrupted]:
-    """Remember that Ctrl-C was pressed, beside raising KeyboardInterrupt as ever.
+    """Note a first Ctrl-C for whoever polls the function given here; a second one acts at once.
 
-    The exception is lost where it is raised inside a destructor, or in a callback of a compiler or
-    of another library; whoever polls the function given here still learns of it. In threads
-    other than the main one, which receive no signals, nothing is changed.
+    Raised at any moment, KeyboardInterrupt gets lost in a destructor or in a callback of a
+    compiler, which print a traceback and go on; polled, it ends a run at the next safe point. In
+    threads other than the main one, which receive no signals, nothing is changed.
     """
     pressed = threading.Event()
     before = signal.getsignal(signal.SIGINT)
@@ -30,8 +30,9 @@ def noticing_interrupts() -> Iterator[Interrupted]:
         return
 
     def notice(number: int, frame: FrameType | None) -> None:
+        if pressed.is_set():
+            before(number, frame)
         pressed.set()
-        before(number, frame)
 
     signal.signal(signal.SIGINT, notice)
     try:

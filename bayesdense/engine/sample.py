@@ -76,6 +76,8 @@ def sample_nuts(
     KeyboardInterrupt
         On Ctrl-C: sampling stops and nothing of it is returned.
     """
+    if interrupted():
+        raise KeyboardInterrupt
     model = _compiled_model(target, whitening, np.zeros(0) if given is None else given)
     # Chains are the parallel part: BLAS threads within them would only wait for each other.
     with threadpool_limits(limits=1):
