@@ -1,6 +1,8 @@
 """Scores of LLMs with every effective size integrated out: `kernel.marginal_sum` inside PyMC."""
 
 from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,7 +79,9 @@ def _numba_marginal_sum(op: MarginalSum, node: Apply, **_: object) -> tuple[Any,
         )
         return np.asarray(total), d_mean, d_var, d_log_weight
 
-    return marginal, default_hash_key_from_props(op)
+    # PyTensor keeps compiled code on disk under this key: another kernel must have another key.
+    source = Path(kernel.__file__).read_bytes()
+    return marginal, default_hash_key_from_props(op, kernel=sha256(source).hexdigest())
 
 
 _marginal_sum = MarginalSum()
