@@ -6,7 +6,16 @@ import pytensor.tensor as pt
 
 from bayesdense.components import density, latent, loss_law, marginal, score_map, score_noise
 from bayesdense.dataset import Dataset
-from bayesdense.names import BENCHMARK, FAMILY, LLM, LOSS_OBS, POINT_OBS, RUN, SCORE_OBS
+from bayesdense.names import (
+    BENCHMARK,
+    COUNT_OBS,
+    FAMILY,
+    LLM,
+    LOSS_OBS,
+    POINT_OBS,
+    RUN,
+    SCORE_OBS,
+)
 from bayesdense.observations import JointObservations, Observations, observe
 from bayesdense.spec import ModelSpec
 
@@ -99,7 +108,8 @@ def _joint_coords(data: JointObservations) -> dict[str, object]:
     """Labels of every dimension; ragged rows are labelled by what they observe."""
     names, llms, losses = data.benchmarks.names, data.llms, data.losses
     points, scores = data.calibration, data.scores
-    used = np.flatnonzero(points.is_fit)
+    labels = [f"{names[j]} {k}" for k, j in enumerate(points.benchmark_idx)]
+    normal, counted = (points.is_fit & of_kind for of_kind in (~points.is_count, points.is_count))
     coords: dict[str, object] = {
         BENCHMARK: names,
         RUN: losses.runs,
@@ -109,7 +119,8 @@ def _joint_coords(data: JointObservations) -> dict[str, object]:
             f"{losses.runs[r]} {names[j]}"
             for r, j in zip(losses.run_idx, losses.benchmark_idx, strict=True)
         ],
-        POINT_OBS: [f"{names[points.benchmark_idx[k]]} {k}" for k in used],
+        POINT_OBS: [labels[k] for k in np.flatnonzero(normal)],
+        COUNT_OBS: [labels[k] for k in np.flatnonzero(counted)],
         SCORE_OBS: [
             f"{llms.names[i]} {names[j]}"
             for i, j in zip(scores.llm_idx, scores.benchmark_idx, strict=True)

@@ -466,24 +466,6 @@ def _richards_log_position(
     return -log1p_exp(scaled + np.log(np.expm1(LOG_2 * score_asymmetry))) / score_asymmetry
 
 
-def item_variance(logit_score: Array, n_items: Array) -> Array:
-    """Variance of the logit of a score on n items: 1 / (n S (1 - S)), by the delta method.
-
-    Parameters
-    ----------
-    logit_score
-        Logit of the expected score S.
-    n_items
-        Number of items, > 0.
-
-    Returns
-    -------
-    Array
-        (2 + exp(logit S) + exp(-logit S)) / n, the same without the cancellation of 1 - S.
-    """
-    return (2.0 + np.exp(logit_score) + np.exp(-logit_score)) / n_items
-
-
 # --- Inverses of the score maps (NumPy) ------------------------------------------------------
 
 

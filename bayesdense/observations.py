@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bayesdense.dataset import Dataset
 from bayesdense.errors import SpecError
-from bayesdense.laws import logit
+from bayesdense.items import is_few, logit_of_score
 from bayesdense.names import DAYS_PER_YEAR
 from bayesdense.spec import ModelSpec
 
@@ -82,6 +82,11 @@ class CalibrationData:
     logit_score: Floats
     n_items: Floats
     is_fit: NDArray[np.bool_]  # whether the point enters the likelihood
+
+    @property
+    def is_count(self) -> NDArray[np.bool_]:
+        """Points of so few hits or misses that they are read as counts, not as logits."""
+        return np.asarray(is_few(self.score, self.n_items), dtype=bool)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -322,11 +327,6 @@ def _loss_centre(losses: LossData, n_benchmarks: int) -> Floats:
     return np.exp(sums / np.bincount(losses.benchmark_idx, minlength=n_benchmarks))
 
 
-def _logit_of_score(score: Floats, n_items: Floats) -> Floats:
-    """Logit of a raw score; 0 and n of n are moved by half an item."""
-    return np.asarray(logit(np.clip(score, 0.5 / n_items, 1 - 0.5 / n_items)))
-
-
 def _items(table: pd.DataFrame, benchmark_idx: Ints, benchmarks: Benchmarks) -> Floats:
     """Items per entry: the table's own where given, else the benchmark's."""
     own = table["n_items"] if "n_items" in table else pd.Series(np.nan, table.index)
@@ -345,7 +345,7 @@ def _calibration_data(
         benchmark_idx=benchmark_idx,
         loss=points["loss"].to_numpy(float),
         score=score,
-        logit_score=_logit_of_score(score, n_items),
+        logit_score=logit_of_score(score, n_items),
         n_items=n_items,
         is_fit=~held_out,
     )
@@ -360,7 +360,7 @@ def _report_data(
     cells = reports[reports["benchmark"].isin(set(index.index))]
     cells = cells.drop_duplicates(["llm", "benchmark", "score"])
     benchmark_idx = _positions(index, cells["benchmark"])
-    values = _logit_of_score(cells["score"].to_numpy(float), benchmarks.n_items[benchmark_idx])
+    values = logit_of_score(cells["score"].to_numpy(float), benchmarks.n_items[benchmark_idx])
     frame = pd.DataFrame({"llm": cells["llm"].to_numpy(), "benchmark": benchmark_idx, "y": values})
     within = frame.groupby(["llm", "benchmark"])["y"].agg(["var", "count"]).reset_index()
     within = within[within["count"] > 1]
@@ -398,7 +398,7 @@ def _score_data(
         llm_idx=llm_idx,
         benchmark_idx=benchmark_idx,
         score=score,
-        logit_score=_logit_of_score(score, n_items),
+        logit_score=logit_of_score(score, n_items),
         n_items=n_items,
         n_reports=_reports_per_cell(scores, reports),
         other_protocol=_other_protocol(scores, points),

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
-from bayesdense.laws import chinchilla_loss, expit, item_variance, logistic_logit_score
+from bayesdense.items import draw_score
+from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
 from bayesdense.names import BENCHMARK, CHAIN, CI_PROB, DRAW, SCHEMA_VERSION
 from bayesdense.results import Fit
 
@@ -26,7 +27,7 @@ def predict(
 
     The mean is the law's loss L(N, D), and the map's score at that loss. A new run adds to the
     log of the loss the effect of its size, its own effect and noise; its score is the map's at
-    the loss that it has, plus the scatter of calibration points and item noise on the logit.
+    the loss that it has, plus the scatter of calibration points on the logit, counted in items.
     Summarised last: quantiles over draws.
 
     Parameters
@@ -114,9 +115,11 @@ def _predictions(
     new = mean * np.exp(_noise(rng, _run_var(draws), mean))
     curve = [draws[name] for name in _MAP]
     mean_logit, new_logit = (logistic_logit_score(loss, *curve) for loss in (mean, new))
-    var = draws["map_noise_sd"] ** 2 + item_variance(new_logit, _constant(fit, "n_items"))
-    new_logit = new_logit + _noise(rng, var, new_logit)
-    loss, score = _estimates(mean, new), _estimates(expit(mean_logit), expit(new_logit))
+    new_logit = new_logit + _noise(rng, draws["map_noise_sd"] ** 2, new_logit)
+    new_logit = new_logit.transpose(..., BENCHMARK)
+    new_score = draw_score(new_logit.to_numpy(), _constant(fit, "n_items").to_numpy(), rng)
+    loss = _estimates(mean, new)
+    score = _estimates(expit(mean_logit), new_logit.copy(data=new_score))
     outside = {
         "params": _ratio(fit, size, "reference_max_params"),
         "tokens": _ratio(fit, token, "reference_max_tokens"),

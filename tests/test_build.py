@@ -83,7 +83,7 @@ def test_dims_are_the_fields_words() -> None:
     assert not {"growth_rate", "residual_sd", "param_exponent_mean"} & set(dims), "numbers"
     sizes = {dim: len(labels) for dim, labels in built.coords.items() if labels is not None}
     assert (sizes["benchmark"], sizes["llm"], sizes["family"]) == (5, 112, 52)
-    assert (sizes["loss_obs"], sizes["point_obs"]) == (165, 60)
+    assert (sizes["loss_obs"], sizes["point_obs"], sizes["count_obs"]) == (165, 58, 2)
     assert built.coords["llm"][0] in built.coords["score_obs"][0]
 
 
@@ -148,7 +148,7 @@ def test_held_out_points_are_not_in_the_likelihood() -> None:
     source = load_dataset("densing")
     spec = load_spec("joint").with_options(calibration="fit")
     built = build_model(spec, source)
-    assert len(built.coords["point_obs"]) == 50
+    assert (len(built.coords["point_obs"]), len(built.coords["count_obs"])) == (48, 2)
 
 
 def test_model_and_dataset_have_to_fit() -> None:

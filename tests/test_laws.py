@@ -239,10 +239,6 @@ def test_logit_and_expit_are_inverses(x: float) -> None:
     assert laws.log1p_exp(x) == pytest.approx(-np.log(laws.expit(-x)), rel=1e-12)
 
 
-def test_item_variance_is_that_of_a_share_on_the_logit() -> None:
-    assert laws.item_variance(laws.logit(0.2), 50.0) == pytest.approx(1 / (50 * 0.2 * 0.8))
-
-
 # --- one function for NumPy, xarray and PyTensor ---------------------------------------------
 
 N, D, E, A, ALPHA, B, BETA = 1.3, -0.7, 0.1, 0.4, 0.33, 0.3, 0.28
@@ -262,7 +258,6 @@ FORWARD: dict[str, tuple[float, ...]] = {
     "exponential_logit_score": (LOSS, FLOOR, CEILING, 2.0),
     "richards_score": (LOSS, FLOOR, CEILING, SLOPE, MID, ASYM),
     "richards_logit_score": (LOSS, FLOOR, CEILING, SLOPE, MID, ASYM),
-    "item_variance": (0.4, 500.0),
     "log_density": (22.0, 23.0),
     "density": (22.0, 23.0),
     "growth_factor_per_year": (2.4,),

@@ -90,7 +90,7 @@ def test_a_new_run_scatters_by_size_run_and_noise():
         assert prediction["loss"]["eti95_new"] == pytest.approx(list(expected), rel=0.1 * sd)
 
 
-def test_a_new_score_is_the_maps_at_the_new_loss_with_noise_on_the_logit():
+def test_a_new_score_is_a_count_of_items_at_the_maps_noisy_score():
     fit = fit_of(4000, known=True)
     answer = predict(fit, 3e8, 6e9)["predictions"]
     one = {name: value.isel(chain=0, draw=0).values for name, value in fit.posterior.items()}
@@ -101,10 +101,9 @@ def test_a_new_score_is_the_maps_at_the_new_loss_with_noise_on_the_logit():
         loss = prediction["loss"]["median"] * np.exp(sd * rng.normal(size=200_000))
         curve = (one[n][k] for n in ("score_floor", "score_ceiling", "score_slope"))
         score = logistic_score(loss, *curve, one["loss_midpoint"][k])
-        items = 1 / (DATA.benchmarks.n_items[k] * score * (1 - score))
-        logit = np.log(score / (1 - score))
-        logit += np.sqrt(one["map_noise_sd"][k] ** 2 + items) * rng.normal(size=loss.size)
-        low, high = np.quantile(expit(logit), [0.025, 0.975])
+        logit = np.log(score / (1 - score)) + one["map_noise_sd"][k] * rng.normal(size=loss.size)
+        n_items = int(DATA.benchmarks.n_items[k])
+        low, high = np.quantile(rng.binomial(n_items, expit(logit)) / n_items, [0.025, 0.975])
         assert prediction["score"]["eti95_new"] == pytest.approx([low, high], abs=0.02)
 
 

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from made_up import LLMS, densing, made_up_posterior, small_data
 from scipy import integrate, stats
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
 from bayesdense import kernel, residuals
 from bayesdense.observations import JointObservations
@@ -362,10 +362,23 @@ def test_independent_losses_have_densities_of_their_own() -> None:
     np.testing.assert_allclose(found, clustered, rtol=1e-6)
 
 
+def _log_of_one_in(points, theta: dict[str, np.ndarray], k: int) -> float:
+    """Log probability of one hit, the noise on the logit summed over."""
+    j, n = points.benchmark_idx[k], points.n_items[k]
+    share = expit(-theta["score_slope"][j] * (points.loss[k] - theta["loss_midpoint"][j]))
+    score = theta["score_floor"][j] + (theta["score_ceiling"][j] - theta["score_floor"][j]) * share
+    noise = np.linspace(-8, 8, 4001)
+    chance = expit(np.log(score / (1 - score)) + theta["map_noise_sd"][j] * noise)
+    weight = stats.norm.pdf(noise) * (noise[1] - noise[0])
+    return float(np.log(np.sum(weight * n * chance * (1 - chance) ** (n - 1))))
+
+
 def test_calibration_points() -> None:
     posterior = made_up_posterior(SPEC, DATA)
     found = log_likelihoods(posterior, SPEC, DATA)["loss_score"].to_numpy().reshape(6, -1)[5]
     theta, points = at(posterior, 5), DATA.calibration
+    counted = int(np.flatnonzero(points.is_count)[-1])  # .0061 of 164 items: 1.0004
+    assert found[counted] == pytest.approx(_log_of_one_in(points, theta, counted), abs=0.01)
     k = 17
     j = points.benchmark_idx[k]
     position = 1 / (

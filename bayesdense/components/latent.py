@@ -9,7 +9,8 @@ from bayesdense.components.loss_law import LossLaw
 from bayesdense.components.score_map import ScoreMap
 from bayesdense.components.score_noise import ScoreNoise
 from bayesdense.components.tensor import Tensor
-from bayesdense.laws import chinchilla_loss, item_variance, logistic_logit_score
+from bayesdense.items import item_variance
+from bayesdense.laws import chinchilla_loss, logistic_logit_score
 from bayesdense.names import LLM, SCORE_OBS
 from bayesdense.observations import JointObservations
 

@@ -23,7 +23,7 @@ from bayesdense.components.loss_law import LossLaw
 from bayesdense.components.score_map import ScoreMap
 from bayesdense.components.score_noise import ScoreNoise, cell_kinds
 from bayesdense.components.tensor import Tensor
-from bayesdense.laws import item_variance
+from bayesdense.items import item_variance
 from bayesdense.names import SCORE_OBS
 from bayesdense.observations import JointObservations
 

@@ -26,7 +26,7 @@ from bayesdense.spec import ModelSpec
 _LOG = logging.getLogger(__name__)
 
 #: Observed variables of the reference data: what law and map learn from under a cut.
-_REFERENCE_OBSERVED = ("loss", "loss_score")
+_REFERENCE_OBSERVED = ("loss", "loss_score", "loss_score_count")
 _REFERENCE_COMPONENTS = ("loss_law", "loss_noise", "score_map")
 #: Sd over draws of the quadrature's error (nats) below which the grid is fine enough, as the check
 #: has it, and how often the spacing may be halved for it.

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from bayesdense.laws import chinchilla_loss, expit, item_variance, logistic_logit_score
+from bayesdense.items import draw_score, item_variance, logit_of_score
+from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
 from bayesdense.names import (
     BENCHMARK,
     FAMILY,
@@ -228,13 +229,14 @@ def _run_effect(theta: xr.Dataset, n_runs: int, rng: np.random.Generator) -> xr.
 def _logit_points(
     theta: xr.Dataset, data: JointObservations, rng: np.random.Generator
 ) -> xr.DataArray:
-    """Logit of every calibration point's score: map, point noise and item noise."""
+    """Logit of every calibration point's score: map and point noise, then a count of items."""
     points = data.calibration
     j = _pick(points.benchmark_idx, POINT_OBS)
     mean = map_at(theta, j, xr.DataArray(points.loss, dims=POINT_OBS))
-    items = xr.DataArray(points.n_items, dims=POINT_OBS)
-    var = theta["map_noise_sd"].isel({BENCHMARK: j}) ** 2 + item_variance(mean, items)
-    return mean + _noise(rng, var**0.5)
+    noisy = mean + _noise(rng, theta["map_noise_sd"].isel({BENCHMARK: j}))
+    noisy = noisy.transpose(..., POINT_OBS)
+    score = draw_score(noisy.to_numpy(), points.n_items, rng)
+    return noisy.copy(data=logit_of_score(score, points.n_items))
 
 
 def _sums_of_squares(

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import xarray as xr
+from scipy.special import gammaln, logsumexp
 
+from bayesdense.items import count_terms, item_variance, log_binomial
 from bayesdense.kernel import Floats, Ints
-from bayesdense.laws import chinchilla_loss, item_variance, logistic_logit_score
+from bayesdense.laws import chinchilla_loss, logistic_logit_score
 from bayesdense.names import POINT_OBS
 from bayesdense.observations import JointObservations, LossData
 from bayesdense.sizes.compiled import family_terms, log_likelihood, residual_table
@@ -35,7 +37,8 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: JointObservati
     - `family` = log M_k; without families the sum of its LLMs';
     - `loss` = log p(losses of a size on a benchmark | all other losses), likewise exact, runs' and
       sizes' effects integrated out; where the noise is independent simply their density;
-    - `loss_score`: log density of the logit of a calibration point.
+    - `loss_score`: log density of the logit of a calibration point, log probability of its count
+      where it is read as one.
 
     Integrals over sizes use the model's grid, finer where a draw's residual sd is below its
     spacing; integrals over f the trapezoid rule with a spacing of 1.2 times the least posterior sd
@@ -102,14 +105,20 @@ def _scores(posterior: Posterior) -> tuple[Floats, Floats]:
 
 
 def _points(posterior: Posterior) -> Floats:
-    """Log densities of the calibration points used, one row per draw."""
+    """Log densities or probabilities of the calibration points used, one row per draw."""
     points, values = posterior.data.calibration, posterior.values
-    used = points.is_fit
-    j = points.benchmark_idx[used]
-    mean = logistic_logit_score(points.loss[used], *(values[name][:, j] for name in MAP))
-    var = values["map_noise_sd"][:, j] ** 2 + item_variance(mean, points.n_items[used])
-    error = points.logit_score[used] - mean
-    return np.asarray(-0.5 * (error**2 / var + np.log(var) + _LOG_2PI))
+    j = points.benchmark_idx
+    mean = logistic_logit_score(points.loss, *(values[name][:, j] for name in MAP))
+    sd = values["map_noise_sd"][:, j]
+    var = sd**2 + item_variance(mean, points.n_items)
+    error = points.logit_score - mean
+    out = np.asarray(-0.5 * (error**2 / var + np.log(var) + _LOG_2PI))
+    few, n_items = points.is_count, points.n_items[points.is_count]
+    counts = n_items * points.score[few]
+    coefficient = log_binomial(n_items, counts, gammaln)
+    terms = count_terms(counts, n_items, coefficient, mean[:, few], sd[:, few])
+    out[:, few] = logsumexp(terms, axis=-1)
+    return out[:, points.is_fit]
 
 
 def _losses(posterior: Posterior) -> Floats:

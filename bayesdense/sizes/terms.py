@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from bayesdense.items import item_variance
 from bayesdense.kernel import SIZE_MARGIN, Cells, Floats, Grid, Ints, make_grid
-from bayesdense.laws import chinchilla_loss, item_variance, logistic_logit_score, logit
+from bayesdense.laws import chinchilla_loss, logistic_logit_score, logit
 from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, RUN
 from bayesdense.observations import JointObservations
 from bayesdense.spec import ModelSpec
