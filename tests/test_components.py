@@ -1,14 +1,19 @@
 """Terms of the model one by one, against SciPy, finite differences and each other's backends."""
 
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
 from pytensor.compile.mode import get_mode
+from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key
 from scipy import integrate, stats
 
 from bayesdense import kernel
+from bayesdense.components import marginal
 from bayesdense.components.density import Residual
 from bayesdense.components.latent import add_deviating
 from bayesdense.components.loss_law import clustered_normal_draw, clustered_normal_logp
@@ -319,6 +324,21 @@ def test_marginal_sum_is_one_in_python_and_numba() -> None:
     gradients = [marginal_function(mode, gradient=True)(*problem) for mode in (PLAIN, "NUMBA")]
     for ours, theirs in zip(*gradients, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("module", [kernel, marginal], ids=["kernel", "operation"])
+def test_other_source_is_compiled_anew(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTensor keeps machine code on disk under a key: it has to tell sources apart."""
+    matrices = [pt.dmatrix() for _ in range(3)]
+    node = MarginalSum()(*matrices, pt.dvector(), pt.lvector(), pt.lvector(), pt.lvector())[0].owner
+    before = numba_funcify_and_cache_key(node.op, node)[1]
+    assert before == numba_funcify_and_cache_key(node.op, node)[1]
+    changed = tmp_path / "changed.py"
+    changed.write_bytes(Path(module.__file__ or "").read_bytes() + b"# changed\n")
+    monkeypatch.setattr(module, "__file__", str(changed))
+    assert numba_funcify_and_cache_key(node.op, node)[1] not in (None, before)
 
 
 def test_gradient_of_the_marginal_sum() -> None:

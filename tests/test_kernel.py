@@ -1,14 +1,21 @@
 """The marginal sum and its gradient, against the plain reference and finite differences."""
 
+import ast
+import importlib
 import itertools
+import types
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.caching import NullCache
+from numba.core.dispatcher import Dispatcher
 from scipy import integrate, stats
 
+import bayesdense
 from bayesdense.kernel import Cells, Floats, Grid, log_cells, log_marginal, make_grid, marginal_sum
 from bayesdense.residuals import NUMPY, log_tails, normal_log_density
 
@@ -241,3 +248,44 @@ def test_llm_above_the_ceiling_keeps_its_residual_where_the_curve_is_flat() -> N
     assert flat.sum() >= 2
     np.testing.assert_allclose(np.ptp(np.log(weights[flat]) - log_weight[1][flat]), 0.0, atol=1e-3)
     assert GRID.nodes @ weights > GRID.nodes @ np.exp(log_weight[1]) + 5
+
+
+# ---------------------------------------------------------------- compiled code kept on disk
+
+PACKAGE = Path(bayesdense.__file__).parent
+COMPILED = sorted(p for p in PACKAGE.rglob("*.py") if "cache=True" in p.read_text(encoding="utf-8"))
+
+
+def names_from_other_files(path: Path) -> set[str]:
+    """Names that a module takes from this package."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        alias.asname or alias.name.split(".")[-1]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if (getattr(node, "module", None) or alias.name).startswith("bayesdense")
+    }
+
+
+def names_read(code: types.CodeType) -> set[str]:
+    """Global names that a function reads, in nested functions too."""
+    inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return set(code.co_names).union(*map(names_read, inner))
+
+
+@pytest.mark.parametrize("path", COMPILED, ids=lambda path: path.stem)
+def test_cached_machine_code_rests_on_one_file(path: Path) -> None:
+    """numba keeps it until this file changes: functions and constants of others it would miss."""
+    name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    functions = [
+        value
+        for value in vars(importlib.import_module(name)).values()
+        if isinstance(value, Dispatcher)
+        and not isinstance(value._cache, NullCache)
+        and value.py_func.__module__ == name
+    ]
+    assert functions, f"{name} keeps no compiled function: is this test still looking at any?"
+    foreign = names_from_other_files(path)
+    used = {f.py_func.__name__: names_read(f.py_func.__code__) & foreign for f in functions}
+    assert not any(used.values()), used

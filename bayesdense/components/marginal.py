@@ -79,9 +79,9 @@ def _numba_marginal_sum(op: MarginalSum, node: Apply, **_: object) -> tuple[Any,
         )
         return np.asarray(total), d_mean, d_var, d_log_weight
 
-    # PyTensor keeps compiled code on disk under this key: another kernel must have another key.
-    source = Path(kernel.__file__).read_bytes()
-    return marginal, default_hash_key_from_props(op, kernel=sha256(source).hexdigest())
+    # PyTensor keeps compiled code on disk under this key: other code must have another key.
+    source = b"".join(Path(file).read_bytes() for file in (kernel.__file__, __file__))
+    return marginal, default_hash_key_from_props(op, source=sha256(source).hexdigest())
 
 
 _marginal_sum = MarginalSum()

@@ -3,6 +3,10 @@
 Everything is summed on logs relative to the largest term, so that no data underflow. The residual
 enters as a table of its log density over standardised deviations, made from `residuals`: one
 formula, and no special functions in the loops.
+
+All compiled functions that call one another stand in this file: numba keeps their machine code on
+disk for as long as the file that a function stands in does not change, and does not look at the
+files of the functions that it calls, nor of the constants that it reads.
 """
 
 import math
@@ -17,7 +21,7 @@ from bayesdense.sizes.terms import Terms
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 #: Terms this far (on the log) below the largest are left out.
-NEGLIGIBLE = 36.0
+_NEGLIGIBLE = 36.0
 #: For `exponentials`: 1 / log 2, log 2 in two parts, the first short, and 1.5 * 2^52.
 _PER_LOG_2 = 1.4426950408889634
 _LOG_2_HIGH, _LOG_2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
@@ -30,6 +34,8 @@ _SIXTH = 1 / 6
 #: Family effects are sought this many family sds to either side; where the integrand has fallen by
 #: exp(-_FALLEN) from its maximum it is left out.
 _HALF_WIDTH, _FALLEN = 8.0, 17.0
+#: A log density that rises by less over a cell is even there, to 1e-13.
+_EVEN = 1e-6
 
 
 class Residual(NamedTuple):
@@ -360,3 +366,94 @@ def family_terms(
         for m in range(members.shape[0]):
             llm[members[m]] = family[k] - log_sum(log_integrand(weights, given, m))
     return llm, family
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def size_weights(
+    log_likelihood: Floats,
+    nodes: Floats,
+    log_widths: Floats,
+    residual: Residual,
+    location: Floats,
+    family_sd: float,
+    order: Ints,
+    first: Ints,
+    least_sd: float,
+) -> Floats:
+    """Probability of every node for every LLM, given the other LLMs of its family only."""
+    out = np.zeros(log_likelihood.shape)
+    buffer, base, z = np.empty(len(nodes)), np.empty(len(nodes)), np.empty(len(nodes))
+    for k in range(first.shape[0] - 1):
+        members = order[first[k] : first[k + 1]]
+        effects, weights, given = family_integrand(
+            log_likelihood, nodes, log_widths, residual, location, family_sd, members, least_sd
+        )
+        for m in range(members.shape[0]):
+            i = members[m]
+            log_effect = log_integrand(weights, given, m)
+            top = log_effect.max()
+            fill_base(base, z, nodes, log_widths, residual, i, location[i])
+            for q in range(effects.shape[0]):
+                if log_effect[q] < top - _NEGLIGIBLE:
+                    continue
+                add_residual(buffer, base, z, residual, i, effects[q])
+                largest = buffer.max()
+                scale = math.exp(largest + log_effect[q] - top)
+                out[i] += scale * exponentials(buffer, largest)
+            out[i] /= out[i].sum()
+    return out
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _position(t: float, fraction: float) -> float:
+    """Where in a cell, 0 to 1, a fraction of its mass lies left; the log density rises by t."""
+    if abs(t) < _EVEN:
+        return fraction
+    if t < 0:
+        return math.log1p(fraction * math.expm1(t)) / t
+    return 1 + math.log(fraction + (1 - fraction) * math.exp(-t)) / t
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def invert_cdf(
+    log_likelihood: Floats,
+    nodes: Floats,
+    residual: Residual,
+    location: Floats,
+    uniform: Floats,
+) -> tuple[Floats, Floats]:
+    """Invert every LLM's cdf; NaN beyond the ends, with the fraction of that tail's mass.
+
+    The fraction is of the mass further out, negative for the lower tail.
+    """
+    n_llms, n_nodes = log_likelihood.shape
+    sizes, beyond = np.full(n_llms, np.nan), np.full(n_llms, np.nan)
+    log_density, mass = np.empty(n_nodes), np.empty(n_nodes)
+    base, z, no_widths = np.empty(n_nodes), np.empty(n_nodes), np.zeros(n_nodes)
+    for i in range(n_llms):
+        fill_base(base, z, nodes, no_widths, residual, i, location[i])
+        base += log_likelihood[i]
+        add_residual(log_density, base, z, residual, i, 0.0)
+        density = exponentials(log_density, log_density.max())
+        # mass[0] and mass[-1] are the tails, mass[g] that between the nodes g and g + 1
+        mass[0], mass[-2], mass[-1] = density[0], 0.0, density[-1]
+        for g in range(1, n_nodes - 2):
+            rise = log_density[g + 1] - log_density[g]
+            mean = 0.5 * (density[g] + density[g + 1])
+            if abs(rise) >= _EVEN:
+                mean = (density[g + 1] - density[g]) / rise
+            mass[g] = mean * (nodes[g + 1] - nodes[g])
+        left = uniform[i] * mass.sum()
+        cell = 0
+        while cell < n_nodes - 1 and left >= mass[cell]:
+            left -= mass[cell]
+            cell += 1
+        fraction = min(left / mass[cell], 1.0)
+        if cell == 0:
+            beyond[i] = -fraction
+        elif cell == n_nodes - 1:
+            beyond[i] = 1 - fraction
+        else:
+            place = _position(log_density[cell + 1] - log_density[cell], fraction)
+            sizes[i] = nodes[cell] + place * (nodes[cell + 1] - nodes[cell])
+    return sizes, beyond

@@ -2,7 +2,6 @@
 
 import math
 
-import numba
 import numpy as np
 import xarray as xr
 
@@ -10,22 +9,13 @@ from bayesdense import residuals
 from bayesdense.kernel import Floats, Grid
 from bayesdense.names import LLM, UNITS
 from bayesdense.observations import JointObservations
-from bayesdense.sizes.compiled import (
-    Residual,
-    add_residual,
-    exponentials,
-    fill_base,
-    log_likelihood,
-    residual_table,
-)
+from bayesdense.sizes.compiled import invert_cdf, log_likelihood, residual_table
 from bayesdense.sizes.terms import Grids, Posterior, Terms, read_posterior
 from bayesdense.spec import ModelSpec
 
 #: Nodes per node of the model's grid, and per residual sd.
 _REFINEMENT = 4
 _NODES_PER_SD = 4
-#: A log density that rises by less over a cell is even there, to 1e-13.
-_EVEN = 1e-6
 
 
 def draw_log_sizes(
@@ -70,7 +60,7 @@ def _draw_one(posterior: Posterior, draw: int, terms: Terms, grid: Grid, uniform
     location = terms.location + posterior.family_effect(draw)
     terms = terms._replace(location=location)
     kind = posterior.spec.residual
-    sizes, beyond = _invert(
+    sizes, beyond = invert_cdf(
         log_likelihood(terms.mean, terms.var, posterior.cells),
         grid.nodes,
         residual_table(kind, terms, grid),
@@ -80,61 +70,6 @@ def _draw_one(posterior: Posterior, draw: int, terms: Terms, grid: Grid, uniform
     for i in np.flatnonzero(np.isnan(sizes) & ~np.isnan(beyond)):
         sizes[i] = _beyond(kind, terms, grid, int(i), float(beyond[i]))
     return sizes
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _position(t: float, fraction: float) -> float:
-    """Where in a cell, 0 to 1, a fraction of its mass lies left; the log density rises by t."""
-    if abs(t) < _EVEN:
-        return fraction
-    if t < 0:
-        return math.log1p(fraction * math.expm1(t)) / t
-    return 1 + math.log(fraction + (1 - fraction) * math.exp(-t)) / t
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _invert(
-    log_likelihood: Floats,
-    nodes: Floats,
-    residual: Residual,
-    location: Floats,
-    uniform: Floats,
-) -> tuple[Floats, Floats]:
-    """Invert every LLM's cdf; NaN beyond the ends, with the fraction of that tail's mass.
-
-    The fraction is of the mass further out, negative for the lower tail.
-    """
-    n_llms, n_nodes = log_likelihood.shape
-    sizes, beyond = np.full(n_llms, np.nan), np.full(n_llms, np.nan)
-    log_density, mass = np.empty(n_nodes), np.empty(n_nodes)
-    base, z, no_widths = np.empty(n_nodes), np.empty(n_nodes), np.zeros(n_nodes)
-    for i in range(n_llms):
-        fill_base(base, z, nodes, no_widths, residual, i, location[i])
-        base += log_likelihood[i]
-        add_residual(log_density, base, z, residual, i, 0.0)
-        density = exponentials(log_density, log_density.max())
-        # mass[0] and mass[-1] are the tails, mass[g] that between the nodes g and g + 1
-        mass[0], mass[-2], mass[-1] = density[0], 0.0, density[-1]
-        for g in range(1, n_nodes - 2):
-            rise = log_density[g + 1] - log_density[g]
-            mean = 0.5 * (density[g] + density[g + 1])
-            if abs(rise) >= _EVEN:
-                mean = (density[g + 1] - density[g]) / rise
-            mass[g] = mean * (nodes[g + 1] - nodes[g])
-        left = uniform[i] * mass.sum()
-        cell = 0
-        while cell < n_nodes - 1 and left >= mass[cell]:
-            left -= mass[cell]
-            cell += 1
-        fraction = min(left / mass[cell], 1.0)
-        if cell == 0:
-            beyond[i] = -fraction
-        elif cell == n_nodes - 1:
-            beyond[i] = 1 - fraction
-        else:
-            place = _position(log_density[cell + 1] - log_density[cell], fraction)
-            sizes[i] = nodes[cell] + place * (nodes[cell + 1] - nodes[cell])
-    return sizes, beyond
 
 
 def _beyond(kind: str, terms: Terms, grid: Grid, i: int, fraction: float) -> float:

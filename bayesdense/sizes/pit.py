@@ -10,17 +10,7 @@ from arviz_stats.base.array import array_stats
 from bayesdense.kernel import Floats, Ints
 from bayesdense.names import CHAIN, DRAW, SCORE_OBS
 from bayesdense.observations import JointObservations
-from bayesdense.sizes.compiled import (
-    NEGLIGIBLE,
-    Residual,
-    add_residual,
-    exponentials,
-    family_integrand,
-    fill_base,
-    log_integrand,
-    log_likelihood,
-    residual_table,
-)
+from bayesdense.sizes.compiled import log_likelihood, residual_table, size_weights
 from bayesdense.sizes.likelihoods import LLM_OBS, NODES_PER_SD, members_of
 from bayesdense.sizes.terms import LEAST_SD, Grids, Posterior, read_posterior
 from bayesdense.spec import ModelSpec
@@ -89,7 +79,7 @@ def _cdf(posterior: Posterior, draws: Ints) -> Floats:
     for row, draw in zip(out, draws, strict=True):
         grid = grids.resolving(posterior, draw, spacing, NODES_PER_SD)
         terms = posterior.terms(draw, grid.nodes)
-        size_weight = _size_weights(
+        size_weight = size_weights(
             log_likelihood(terms.mean, terms.var, cells),
             grid.nodes,
             grid.log_widths,
@@ -109,42 +99,6 @@ def _cdf(posterior: Posterior, draws: Ints) -> Floats:
             cells.noise_idx,
             cells.first,
         )
-    return out
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _size_weights(
-    log_likelihood: Floats,
-    nodes: Floats,
-    log_widths: Floats,
-    residual: Residual,
-    location: Floats,
-    family_sd: float,
-    order: Ints,
-    first: Ints,
-    least_sd: float,
-) -> Floats:
-    """Probability of every node for every LLM, given the other LLMs of its family only."""
-    out = np.zeros(log_likelihood.shape)
-    buffer, base, z = np.empty(len(nodes)), np.empty(len(nodes)), np.empty(len(nodes))
-    for k in range(first.shape[0] - 1):
-        members = order[first[k] : first[k + 1]]
-        effects, weights, given = family_integrand(
-            log_likelihood, nodes, log_widths, residual, location, family_sd, members, least_sd
-        )
-        for m in range(members.shape[0]):
-            i = members[m]
-            log_effect = log_integrand(weights, given, m)
-            top = log_effect.max()
-            fill_base(base, z, nodes, log_widths, residual, i, location[i])
-            for q in range(effects.shape[0]):
-                if log_effect[q] < top - NEGLIGIBLE:
-                    continue
-                add_residual(buffer, base, z, residual, i, effects[q])
-                largest = buffer.max()
-                scale = math.exp(largest + log_effect[q] - top)
-                out[i] += scale * exponentials(buffer, largest)
-            out[i] /= out[i].sum()
     return out
 
 
