@@ -26,6 +26,7 @@ from bayesdense.names import (
 from bayesdense.observations import JointObservations, Observations
 from bayesdense.predictive import posterior_predictive, prior_predictive
 from bayesdense.prior_densities import log_prior
+from bayesdense.size_slope import slope_derivatives
 from bayesdense.spec import ModelSpec
 
 _PRIOR_DRAWS = 500
@@ -60,6 +61,10 @@ def assemble(
     }
     if spec.options.feedback != "cut":
         groups["log_prior"] = log_prior(spec, data, posterior)
+        family = groups["log_likelihood"]["family"]
+        slope = slope_derivatives(posterior, spec, data, family)
+        if slope is not None:
+            groups["size_slope"] = slope
     held_out = _held_out(data, groups["posterior_predictive"])
     if held_out is not None:
         groups["heldout"] = held_out

@@ -291,6 +291,13 @@ def _diagnostic_groups(
                 "benchmark_idx": ("heldout_obs", np.repeat(np.arange(2), 5)),
             }
         )
+    if options.feedback != "cut":
+        shape = (chains, draws)
+        derivatives = {"score": rng.normal(1.0, 5.0, shape), "information": np.full(shape, 60.0)}
+        groups["size_slope"] = xr.Dataset(
+            {name: (("chain", "draw"), values) for name, values in derivatives.items()},
+            coords={"chain": np.arange(chains), "draw": np.arange(draws)},
+        )
     if options.feedback == "cut":
         groups["stages"] = xr.Dataset(
             {

@@ -657,63 +657,47 @@ def test_pareto_k_is_arviz_own(fit: Fit) -> None:
     np.testing.assert_allclose(pareto_k(fit).values, reference.values, atol=0.1)
 
 
-@pytest.mark.parametrize(("slope", "status"), [(0.0, "pass"), (2.5, "review"), (-2.5, "review")])
-def test_density_that_goes_with_size(slope: float, status: str) -> None:
-    made = fake_fit(draws=200, llms=[f"llm-{k}" for k in range(64)])
-    n_params = np.exp(np.random.default_rng(4).normal(22.0, 0.5, 64))
-    made = changed(made, "constant_data", "n_params", lambda _: n_params)
-    tilt = slope * (np.log(n_params) - np.log(n_params).mean())
-    tilted = changed(made, "posterior", "log_density", lambda v: v + tilt)
+def with_slope(fit: Fit, score: float, information: float) -> Fit:
+    """The fit with derivatives whose score test gives these."""
+    group = fit.group("size_slope").copy(deep=True)
+    u = group["score"].values
+    group["score"].values[:] = score + (u - u.mean()) / u.std(ddof=1)
+    group["information"].values[:] = information + 1.0
+    return with_group(fit, "size_slope", group)
+
+
+@pytest.mark.parametrize(("slope", "status"), [(0.1, "pass"), (0.25, "review"), (-0.25, "review")])
+def test_density_that_goes_with_size(fit: Fit, slope: float, status: str) -> None:
+    tilted = with_slope(fit, 100.0 * slope, 100.0)
     found = item(tilted, "size_coefficient")
     assert found.status == status, found
+    assert found.value == pytest.approx(stats.norm.cdf(slope / 0.1))
     assert "slope of log density" in found.advice
     result = size_slope(tilted)
     assert result is not None
-    assert result.quantile(0.5) == pytest.approx(slope, abs=0.3)
+    assert (result.estimate, result.sd) == (pytest.approx(slope), pytest.approx(0.1))
+    assert result.eti == pytest.approx((slope - 0.196, slope + 0.196), abs=1e-3)
 
 
-def test_the_slope_is_generalised_least_squares(fit: Fit) -> None:
-    posterior, constant = fit.posterior, fit.group("constant_data")
-    found = size_slope(fit)
-    assert found is not None
-    x = np.log(np.array(SIZES))
-    years = constant["release_year"].values
-    design = np.stack([np.ones(8), years, x - x.mean()], axis=1)
-    family = constant["family_idx"].values
-    for chain, draw in ((0, 0), (3, 499)):
-        at = posterior.isel(chain=chain, draw=draw)
-        y = at["log_density"].values - (
-            at["trend_intercept"].item() + at["growth_rate"].item() * years
-        )
-        variance = (y - at["family_effect"].values[family]).var()
-        cov = variance * np.eye(8) + at["family_sd"].item() ** 2 * (
-            family[:, None] == family[None, :]
-        )
-        precision = np.linalg.inv(cov)
-        inverse = np.linalg.inv(design.T @ precision @ design)
-        k = chain * 500 + draw
-        assert found.mean[k] == pytest.approx((inverse @ design.T @ precision @ y)[2])
-        assert found.sd[k] == pytest.approx(np.sqrt(inverse[2, 2]))
+def test_growth_moves_with_the_slope_as_it_goes_with_the_score(fit: Fit) -> None:
+    growth = fit.posterior["growth_rate"].sel(draw=fit.group("size_slope")["draw"])
+    standard = (growth - growth.mean()) / growth.std(ddof=1)
+    group = fit.group("size_slope").assign(score=5.0 + 2.0 * standard)
+    result = size_slope(
+        with_group(fit, "size_slope", group.assign(information=14.0 + 0 * standard))
+    )
+    assert result is not None
+    assert result.estimate == pytest.approx(0.5)
+    assert result.growth_shift == pytest.approx(0.5 * 2.0 * float(growth.std(ddof=1)), rel=1e-6)
 
 
-def test_the_slopes_interval_holds_both_uncertainties(fit: Fit) -> None:
-    found = size_slope(fit)
-    assert found is not None
-    rng = np.random.default_rng(0)
-    draws = rng.normal(np.repeat(found.mean, 50), np.repeat(found.sd, 50))
-    for prob in (0.025, 0.5, 0.975):
-        assert found.quantile(prob) == pytest.approx(np.quantile(draws, prob), abs=0.05)
-    assert found.p_positive == pytest.approx((draws > 0).mean(), abs=0.01)
+def test_a_slope_without_a_maximum_near_zero_is_not_judged(fit: Fit) -> None:
+    found = item(with_slope(fit, 3.0, -2.0), "size_coefficient")
+    assert (found.status, found.value) == ("review", None)
 
 
-@pytest.mark.parametrize("sizes", [np.full(8, 7e9), np.r_[np.nan, np.full(7, 7e9)]])
-def test_sizes_that_do_not_vary_or_are_unknown_have_no_slope(fit: Fit, sizes: np.ndarray) -> None:
-    assert size_slope(changed(fit, "constant_data", "n_params", lambda _: sizes)) is None
-
-
-def test_a_model_without_families_has_a_slope_too(fit: Fit) -> None:
-    alone = fit.posterior.drop_vars(["family_effect", "family_sd"])
-    assert size_slope(with_group(fit, "posterior", alone)) is not None
+def test_a_fit_without_derivatives_has_no_slope(fit: Fit) -> None:
+    assert size_slope(with_group(fit, "size_slope", None)) is None
 
 
 def test_a_one_sided_term_that_the_data_do_not_ask_for() -> None:

@@ -1,5 +1,6 @@
 """What the answer leans on: single LLMs, the size scale, the residual's shape, extrapolation."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,16 +10,15 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 from arviz_stats.loo import loo
-from scipy.optimize import brentq
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from bayesdense import derive
-from bayesdense.checks.arrays import Floats, Ints, index, labels, matrix
+from bayesdense.checks.arrays import Floats, labels, matrix
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, informed, judged, unmeasured
 from bayesdense.estimates import tails
-from bayesdense.names import CI_PROB, LLM
+from bayesdense.names import CI_PROB, DRAW, LLM
 from bayesdense.results import Fit
 from bayesdense.statements import FAR, format_count, format_number
 from bayesdense.wording import listing
@@ -70,91 +70,64 @@ def pareto_k(fit: Fit) -> xr.DataArray:
     return values
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Slope:
-    """Slope of log density on log parameters: normal given a draw, mixed over draws."""
+    """Slope of log density on log parameters as the score test of slope 0 has it.
 
-    mean: Floats
-    sd: Floats
+    Attributes
+    ----------
+    estimate
+        One Newton step from 0 towards the maximum of the likelihood of the slope.
+    information
+        Observed information at 0, 1/variance of the estimate; not positive where the likelihood
+        has no maximum near 0, and nothing else is known.
+    growth_shift
+        By how much the growth rate would change with the slope, 1/year.
+    """
+
+    estimate: float
+    information: float
+    growth_shift: float
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the estimate."""
+        return 1.0 / math.sqrt(self.information)
 
     @property
     def p_positive(self) -> float:
-        """Posterior probability of a positive slope."""
-        return 1.0 - self.cdf(0.0)
+        """Probability of a positive slope, under a flat prior."""
+        return float(ndtr(self.estimate / self.sd))
 
-    def cdf(self, at: float) -> float:
-        """Posterior probability of a slope below `at`."""
-        return float(ndtr((at - self.mean) / self.sd).mean())
-
-    def quantile(self, prob: float) -> float:
-        """Posterior quantile."""
-        reach = 10.0 * float(self.sd.max())
-        ends = float(self.mean.min()) - reach, float(self.mean.max()) + reach
-        return float(brentq(lambda at: self.cdf(at) - prob, *ends))
+    @property
+    def eti(self) -> tuple[float, float]:
+        """Interval of probability 95 %."""
+        low, high = (self.estimate + self.sd * float(ndtri(p)) for p in tails(CI_PROB))
+        return low, high
 
 
 def size_slope(fit: Fit) -> Slope | None:
-    """Slope that log density has on log parameters beside trend and family.
+    """Slope that log density would have on log parameters beside trend and family.
 
-    Per posterior draw, log_density - eta(t) is regressed on (1, t, log N) by generalised least
-    squares with the variance family_sd^2 within families plus the variance of the draw's
-    residuals; the slope is Normal(estimate, its variance) given the draw. This is one Gibbs step
-    from the fitted model towards one with the slope: its interval holds both the uncertainty of
-    the densities and that of the regression. Where scores say little of a size, its density was
-    drawn with slope 0, so that the check errs towards 0.
+    With u and i the derivatives that the fit holds (`size_slope.slope_derivatives`), the
+    likelihood of the slope with everything else integrated out has at 0 the score E[u] and the
+    information E[i] - Var[u] (Louis 1982); the slope's estimate is their ratio. Growth moves with
+    it by Cov[growth, u] per unit.
 
     Returns
     -------
     Slope or None
-        None where sizes are unknown or do not vary beside time.
+        None where the fit holds no derivatives: parameters are unknown or do not vary beside
+        time, or the fit is cut.
     """
-    constant = fit.group("constant_data")
-    if "n_params" not in constant or not np.isfinite(constant["n_params"]).all():
+    group = fit.group("size_slope")
+    if "score" not in group:
         return None
-    log_params = np.log(constant["n_params"].values.astype(float))
-    years = derive.years_since_origin(fit, [str(d) for d in derive.release_dates(fit).values])
-    design = np.stack([np.ones_like(years), years, log_params - log_params.mean()], axis=1)
-    if len(years) <= design.shape[1] or np.linalg.matrix_rank(design) < design.shape[1]:
-        return None
-    return _slope(fit, design)
-
-
-def _slope(fit: Fit, design: Floats) -> Slope:
-    """Generalised least squares of every draw; families are exchangeable blocks."""
-    dates = [str(date) for date in derive.release_dates(fit).values]
-    y = matrix(derive.log_density(fit)) - matrix(derive.trend(fit, dates))
-    family = np.unique(index(fit, "family_idx"), return_inverse=True)[1]
-    effect, family_var = _family(fit, y, family)
-    residual_var = (y - effect).var(axis=1)
-    return _last_coefficient(y, design, family, family_var, residual_var)
-
-
-def _family(fit: Fit, y: Floats, family: Ints) -> tuple[Floats, Floats]:
-    """Family effect of each LLM and variance of the effects, by draw; zeros without families."""
-    posterior = fit.posterior
-    if "family_effect" not in posterior:
-        return np.zeros_like(y), np.zeros(len(y))
-    effects = matrix(posterior["family_effect"])[:, index(fit, "family_idx")]
-    return effects, matrix(posterior["family_sd"])[:, 0] ** 2
-
-
-def _last_coefficient(
-    y: Floats, design: Floats, family: Ints, family_var: Floats, residual_var: Floats
-) -> Slope:
-    """Estimate and sd of the last coefficient under the variance f Z Z' + r I, by draw.
-
-    The inverse of a family's block of n LLMs is (I - f / (r + n f) 1 1') / r (Sherman and
-    Morrison), so that only sums over families are needed.
-    """
-    member = (family[:, None] == np.arange(family.max() + 1)).astype(float)
-    size, x_sums, y_sums = member.sum(axis=0), member.T @ design, y @ member
-    variance = np.maximum(residual_var, np.finfo(float).tiny)[:, None]
-    weight = family_var[:, None] / (variance + size * family_var[:, None])
-    gram = design.T @ design - np.einsum("sk,ka,kb->sab", weight, x_sums, x_sums)
-    moment = y @ design - np.einsum("sk,ka,sk->sa", weight, x_sums, y_sums)
-    inverse = np.linalg.inv(gram)
-    mean = np.einsum("sa,sa->s", inverse[:, -1], moment)
-    return Slope(mean, np.sqrt(inverse[:, -1, -1] * variance[:, 0]))
+    u = matrix(group["score"])[:, 0]
+    information = float(group["information"].mean()) - float(u.var(ddof=1))
+    estimate = float(u.mean()) / information
+    growth = matrix(derive.growth_rate(fit).draws.sel({DRAW: group[DRAW]}))[:, 0]
+    return Slope(estimate, information, float(np.cov(growth, u)[0, 1]) * estimate)
 
 
 def _size_coefficient(fit: Fit) -> Iterator[CheckResult]:
@@ -162,12 +135,18 @@ def _size_coefficient(fit: Fit) -> Iterator[CheckResult]:
     slope = size_slope(fit)
     if slope is None:
         return
-    middle, low, high = (slope.quantile(p) for p in (0.5, *tails(CI_PROB)))
+    if not slope.information > 0:
+        yield unmeasured(
+            "size_coefficient", "the likelihood of a slope on size has no maximum near 0"
+        )
+        return
+    low, high = slope.eti
     yield judged(
         "size_coefficient",
         slope.p_positive,
-        f"slope of log density on log parameters {middle:.2f} "
-        f"({CI_PROB:.0%} ETI {low:.2f} to {high:.2f})",
+        f"slope of log density on log parameters {slope.estimate:.2f} "
+        f"({CI_PROB:.0%} interval {low:.2f} to {high:.2f}); with it, growth would be "
+        f"{slope.growth_shift:+.2f} per year",
         "effective sizes are stretched or shrunk, or larger LLMs are denser: compare forms of "
         "the law, and counts of parameters",
     )

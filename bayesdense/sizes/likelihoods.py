@@ -73,6 +73,14 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: JointObservati
     )
 
 
+def family_log_likelihood(
+    posterior: xr.Dataset, spec: ModelSpec, data: JointObservations
+) -> xr.DataArray:
+    """`family` of `log_likelihoods` alone, (chain, draw, family_obs)."""
+    read = read_posterior(posterior, spec, data)
+    return read.data_array(_scores(read)[1], FAMILY_OBS, list(data.llms.families))
+
+
 def members_of(family_idx: Ints, n_families: int) -> tuple[Ints, Ints]:
     """LLMs sorted by family, and where each family starts."""
     counts = np.bincount(family_idx, minlength=n_families)
