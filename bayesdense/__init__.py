@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bayesdense._version import __version__
+from bayesdense.companions import saved_with_fits
 
 if TYPE_CHECKING:
     from bayesdense.build import build_model as build_model
@@ -82,3 +83,14 @@ if not TYPE_CHECKING:
 def __dir__() -> list[str]:
     """List the public names, also those that are not imported yet."""
     return sorted({*globals(), *__all__})
+
+
+def _summary_file(fit: "Fit") -> bytes:
+    """Content of summary.json: a fit saved from Python holds what one of the command line does."""
+    from bayesdense.checks import check
+    from bayesdense.summary import summarize, to_json
+
+    return to_json(summarize(fit, check(fit))).encode("utf-8")
+
+
+saved_with_fits("summary.json", _summary_file)

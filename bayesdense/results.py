@@ -5,7 +5,6 @@ The folder holds `fit.nc` (the DataTree), `summary.json`, perhaps `report.html`,
 """
 
 import contextlib
-import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import xarray as xr
 
+from bayesdense.companions import makers
 from bayesdense.errors import BayesdenseError, FitFolderError
 from bayesdense.files import commit, temporary_beside, write_bytes_atomic
 from bayesdense.manifest import (
@@ -128,8 +128,7 @@ class Fit:
         """
         ensure_writable(folder, force=force)
         content = dict(files or {})
-        if SUMMARY_NAME not in content:
-            content[SUMMARY_NAME] = _summary_of(self)
+        content |= {name: make(self) for name, make in makers().items() if name not in content}
         path = Path(folder)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -274,16 +273,3 @@ def _attribute(tree: xr.DataTree, name: str) -> Any:  # noqa: ANN401  (attribute
 def _json_attribute(tree: xr.DataTree, name: str) -> Any:  # noqa: ANN401
     """Return an attribute that is stored as JSON text."""
     return json.loads(_attribute(tree, name))
-
-
-def _summary_of(fit: Fit) -> bytes:
-    """Return the content of summary.json.
-
-    Summaries belong to the reading branch, above this module; they are looked up when a fit is
-    saved, rather than imported, because a folder from Python shall hold what one from the command
-    line holds.
-    """
-    summary = importlib.import_module("bayesdense.summary")
-    checks = importlib.import_module("bayesdense.checks").check(fit)
-    text: str = summary.to_json(summary.summarize(fit, checks))
-    return text.encode("utf-8")

@@ -40,24 +40,57 @@ def name_of(path: Path) -> str:
 MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Every module of this package that a file imports, at its top or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(source: str) -> Iterator[str]:
+    """Every module of this package that a source imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
             # `from bayesdense import logs` imports a module, `from bayesdense import fit` a name
             members = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name if name in MODULES else str(node.module) for name in members]
+        elif isinstance(node, ast.Call) and spelt(node.func).split(".")[-1] == "import_module":
+            names = [part.value for part in node.args if isinstance(part, ast.Constant)]
         else:
             continue
         yield from (name for name in names if name.split(".")[0] == "bayesdense")
 
 
+def spelt(node: ast.expr) -> str:
+    """`importlib.import_module` of the expression that says so; nothing of any other."""
+    if isinstance(node, ast.Attribute):
+        return f"{spelt(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def tricks(source: str) -> Iterator[str]:
+    """Ways to reach a module that `imported` does not see."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield f"line {node.lineno}: relative import"
+        elif isinstance(node, ast.Attribute) and spelt(node) == "sys.modules":
+            yield f"line {node.lineno}: sys.modules"
+        elif isinstance(node, ast.Call):
+            name = spelt(node.func)
+            named = all(isinstance(part, ast.Constant) for part in node.args) and node.args
+            if name in ("__import__", "exec", "eval"):
+                yield f"line {node.lineno}: {name}"
+            elif name.split(".")[-1] == "import_module" and not named:
+                yield f"line {node.lineno}: import_module of a name that is made up as it runs"
+
+
+def late_imports(source: str) -> Iterator[str]:
+    """Imports inside functions."""
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    yield f"line {node.lineno}: import inside {function.name}"
+
+
 def offences(module: str, path: Path) -> Iterator[str]:
     level, branch = LEVELS[room(module)]
-    for target in imported(path):
+    for target in imported(path.read_text(encoding="utf-8")):
         below, other = LEVELS[room(target)]
         if below > level:
             yield f"{module} (level {level}) imports {target} (level {below})"
@@ -71,8 +104,43 @@ def test_imports_point_downwards(module: str) -> None:
     assert list(offences(module, MODULES[module])) == []
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_can_be_seen(module: str) -> None:
+    source = MODULES[module].read_text(encoding="utf-8")
+    if room(module) in ("", "__main__", "cli"):  # which import late, so that `list` answers at once
+        source = "\n".join(line for line in source.splitlines() if "_HOMES[name]" not in line)
+        assert list(tricks(source)) == []
+    else:
+        assert [*tricks(source), *late_imports(source)] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'importlib.import_module(f"bayesdense.{name}")',
+        "import_module(name)",
+        '__import__("bayesdense.summary")',
+        'sys.modules["bayesdense.summary"]',
+        'exec("import bayesdense.summary")',
+        "from . import summary",
+    ],
+)
+def test_a_hidden_import_is_noticed(line: str) -> None:
+    assert len(list(tricks(f"def f():\n    {line}"))) == 1
+
+
+def test_an_import_by_name_counts() -> None:
+    line = 'importlib.import_module("bayesdense.summary").summarize(fit)'
+    assert list(imported(line)) == ["bayesdense.summary"]
+    assert list(tricks(line)) == []
+    assert list(late_imports("def f():\n    import os")) == ["line 2: import inside f"]
+
+
 def test_there_is_no_circle() -> None:
-    graph = {module: set(imported(path)) - {module} for module, path in MODULES.items()}
+    graph = {
+        module: set(imported(path.read_text(encoding="utf-8"))) - {module}
+        for module, path in MODULES.items()
+    }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 

@@ -13,7 +13,8 @@ import xarray as xr
 from fake_fit import fake_fit
 
 import bayesdense
-from bayesdense import results
+from bayesdense import companions, results
+from bayesdense.companions import makers
 from bayesdense.errors import FitFolderError
 from bayesdense.files import sha256_of, write_bytes_atomic
 from bayesdense.manifest import read_manifest
@@ -411,3 +412,21 @@ def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
 
 def test_spec_round_trips_as_the_folder_needs(fit: Fit) -> None:
     assert ModelSpec.from_json(fit.spec.to_json()) == fit.spec
+
+
+# ---------------------------------------------------------------- what a fit is saved with
+
+
+def test_a_fit_is_saved_with_what_the_package_adds(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fits stand below their summary: who can make it has said so to `companions`."""
+    assert set(makers()) == {"summary.json"}
+    monkeypatch.setattr(companions, "_MAKERS", {})
+    companions.saved_with_fits("summary.json", lambda made: repr(made).encode())
+    with pytest.raises(ValueError, match=r"summary\.json: a maker of this file is already known"):
+        companions.saved_with_fits("summary.json", lambda _: b"")
+    folder = fit.save(tmp_path / "f")
+    assert (folder / "summary.json").read_bytes() == repr(fit).encode()
+    assert load_fit(fit.save(tmp_path / "given", files=SUMMARY)).seed == fit.seed
+    assert (tmp_path / "given" / "summary.json").read_bytes() == SUMMARY["summary.json"]
