@@ -1,9 +1,11 @@
 """Posterior inference: from a model and a dataset to a fit with everything that belongs to it."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec
 
+_LOG = logging.getLogger(__name__)
 SAMPLERS = ("nutpie", "pymc", "numpyro")
 _PACKAGES = ("pymc", "pytensor", "nutpie", "arviz", "arviz-stats", "numba", "numpy", "xarray")
 
@@ -36,6 +39,8 @@ def fit(
     progress: Progress | None = None,
 ) -> Fit:
     """Sample the posterior of a model on a dataset and derive what is read from it.
+
+    Warnings about the dataset are logged, and kept in the fit.
 
     Parameters
     ----------
@@ -69,10 +74,14 @@ def fit(
     KeyboardInterrupt
         On Ctrl-C; nothing of an interrupted run is returned.
     """
-    about = dataset.summary() | {"reference_params": dataset.card.get("reference_params")}
+    data = observe(spec, dataset)
+    about = dataset.summary() | counts_of(data)
+    about["reference_params"] = dataset.card.get("reference_params")
+    for text in (*dataset.warnings, *data.warnings):
+        _LOG.warning("%s: %s", dataset.name, text)
     return fit_observations(
         spec,
-        observe(spec, dataset),
+        data,
         about=about,
         warnings=dataset.warnings,
         draws=draws,
@@ -136,6 +145,25 @@ def fit_observations(
     return Fit(tree, used)
 
 
+def counts_of(data: Observations) -> dict[str, object]:
+    """Count what a model sees of a dataset, which its options decide (`base_only`).
+
+    Returns
+    -------
+    dict
+        n_llms, n_families, n_runs, n_scores (the last two None for densities) and window, as in
+        `Dataset.summary`.
+    """
+    llms, losses, scores = data.llms, data.losses, data.scores
+    return {
+        "n_llms": len(llms.names),
+        "n_families": len(llms.families),
+        "n_runs": None if losses is None else int(losses.log_loss.size),
+        "n_scores": None if scores is None else int(scores.score.size),
+        "window": [min(llms.release_dates), max(llms.release_dates)],
+    }
+
+
 def _check_arguments(spec: ModelSpec, sampler: str, **counts: int) -> None:
     """Refuse what cannot be sampled, before any work."""
     least: Mapping[str, int] = {"draws": 4, "tune": 1, "chains": 1, "seed": 0}
@@ -152,7 +180,5 @@ def _check_arguments(spec: ModelSpec, sampler: str, **counts: int) -> None:
 
 def _check_installed(package: str) -> None:
     """Say how to install an optional package."""
-    from importlib.util import find_spec
-
     if find_spec(package) is None:
         raise SpecError(f"{package} is not installed: pip install 'bayesdense[{package}]'")

@@ -1,20 +1,19 @@
-"""The summary of a fit: `summary.json`, tables and the headline, with digits that hold.
+"""The summary of a fit: `summary.json` and the headline, with digits that hold.
 
 Intervals are equal-tailed (ETI) and say their probability; sizes and densities are summarised by
 quantiles, never by means; a doubling time is read from quantiles of the growth rate.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from bayesdense import derive
-from bayesdense.estimates import DoublingTime, Estimate, equals, quantile_mcse, tails
+from bayesdense.errors import BayesdenseError
+from bayesdense.estimates import DoublingTime, Estimate, equals, tails
 from bayesdense.names import CI_PROB, INNER_CI_PROB, LLM, SCHEMA_VERSION
 from bayesdense.results import Fit
 from bayesdense.statements import (
@@ -22,14 +21,12 @@ from bayesdense.statements import (
     Scope,
     Times,
     chance_clause,
-    format_count,
-    format_number,
     halving_sentence,
     prior_text,
     scope_sentences,
     time_sentence,
 )
-from bayesdense.wording import printable
+from bayesdense.wording import json_text, printable
 
 _DATASET_KEYS: Final = (
     "name", "digest", "n_llms", "n_families", "n_runs", "n_scores", "window",
@@ -69,24 +66,25 @@ def summarize(
         Plain JSON values as `schemas/summary.schema.json` describes them. A number that is not
         finite is None: an unbounded end of a doubling time, a size beyond the largest float.
 
+        A fit in which any draw is not finite (its check `finite_draws` fails) says nothing about
+        growth: all those numbers are None, and the statement says why.
+
     Raises
     ------
     BayesdenseError
-        Draws of the growth rate are not finite, or the fit lacks a variable.
+        The fit lacks a variable, or `threshold_days` is not a positive number.
     """
+    _check_threshold(threshold_days)
     table = derive.llm_estimates(fit)
-    halving = derive.halving_time(fit)
-    may_shrink = math.isfinite(halving.interval(CI_PROB)[0])
+    broken = count_not_finite(fit)
+    answer = _no_answer(fit, broken) if broken else _answer(fit, table, threshold_days)
+    if threshold_days is not None:
+        answer["doubling_time_days"] |= _threshold_part(fit, threshold_days, broken=bool(broken))
     content = {
         "schema": SCHEMA_VERSION,
         "dataset": {key: fit.dataset_info.get(key) for key in _DATASET_KEYS},
         "model": _model_section(fit),
-        "growth_rate_per_year": _growth_section(fit),
-        "growth_factor_per_year": _quantile_section(derive.growth_factor(fit)),
-        "orders_of_magnitude_per_year": _quantile_section(derive.orders_of_magnitude(fit)),
-        "p_faster_than_paper": derive.p_faster_than_paper(fit).value,
-        "doubling_time_days": _doubling_section(fit, table, threshold_days),
-        **({"halving_time_days": _halving_section(halving)} if may_shrink else {}),
+        **answer,
         "n_lower_bound_only": int(table["lower_bound_only"].sum()),
         "llms": _llm_sections(table),
         "checks": checks.to_dict(),
@@ -100,7 +98,7 @@ def summarize(
 
 def to_json(summary: Mapping[str, Any]) -> str:
     """Write a summary as strict JSON (no NaN, no Infinity), UTF-8 text with a final newline."""
-    return json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(summary) + "\n"
 
 
 def headline(summary: Mapping[str, Any]) -> str:
@@ -120,59 +118,13 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 def statement(fit: Fit, *, threshold_days: float | None = None) -> str:
     """Say the doubling time of a fit, what density means in it, and what limits the answer."""
+    _check_threshold(threshold_days)
     return _statement(fit, derive.llm_estimates(fit), threshold_days)
 
 
-def llm_table(fit: Fit) -> pd.DataFrame:
-    """Tabulate every LLM's size and density, as numbers.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per LLM; the columns of `derive.llm_estimates`: medians, 95 % equal-tailed
-        intervals, bounds and extrapolation, nan where a fit does not know.
-    """
-    table = derive.llm_estimates(fit)
-    first = [LLM, "release_date", "n_params"]
-    frame = table.to_dataframe().reset_index()
-    return frame[[*first, *(str(name) for name in table.data_vars if name not in first)]]
-
-
-def llm_text_table(fit: Fit) -> pd.DataFrame:
-    """Tabulate every LLM for people: digits limited by Monte Carlo error, bounds in words."""
-    table = derive.llm_estimates(fit)
-    errors = {stem: _relative_errors(fit, stem) for stem in ("effective_params", "density")}
-    rows = [
-        {
-            "llm": printable(str(row[LLM].item())),
-            "released": str(row["release_date"].item()),
-            "parameters": _count(row["n_params"].item()),
-            "effective size": _cell(row, "effective_params", errors, k, format_count),
-            "density": _cell(row, "density", errors, k, format_number),
-            "note": _note(row),
-        }
-        for k, row in enumerate(table.isel({LLM: k}) for k in range(table.sizes[LLM]))
-    ]
-    return pd.DataFrame(rows, columns=_TEXT_COLUMNS)
-
-
-def growth_text_table(fit: Fit) -> pd.DataFrame:
-    """Tabulate growth in every unit for people: median and 95 % interval, digits that hold."""
-    numbers = [derive.growth_rate(fit), derive.growth_factor(fit), derive.orders_of_magnitude(fit)]
-    low, high = tails(CI_PROB)
-    times = [derive.doubling_time(fit), derive.halving_time(fit)]
-    rows = [(e.name, *(e.text(p) for p in (0.5, low, high)), e.units) for e in numbers]
-    rows += [
-        (t.name, *(t.months(p) or "unbounded" for p in (0.5, low, high)), "months")
-        for t in times
-        if math.isfinite(t.interval(CI_PROB)[0])
-    ]
-    chances = {
-        "P(growing)": derive.growth_rate(fit).probability_above(0.0),
-        "P(faster than the paper)": derive.p_faster_than_paper(fit),
-    }
-    rows += [(name, str(chance), "", "", "") for name, chance in chances.items()]
-    return pd.DataFrame(rows, columns=["quantity", "median", "eti95_lower", "eti95_upper", "unit"])
+def count_not_finite(fit: Fit) -> int:
+    """Count the draws of a fit that are not finite, as the check `finite_draws` does."""
+    return sum(int((~np.isfinite(draws.values)).sum()) for draws in fit.posterior.values())
 
 
 def strict(value: object) -> Any:  # noqa: ANN401  (any JSON value)
@@ -200,6 +152,53 @@ def _model_section(fit: Fit) -> dict[str, object]:
         "params": derive.params_convention(fit) if spec.is_joint else None,
         "feedback": options.feedback if spec.is_joint else None,
     }
+
+
+def _check_threshold(days: float | None) -> None:
+    """Refuse a threshold that no doubling time can be compared with."""
+    if days is not None and not (math.isfinite(days) and days > 0.0):
+        raise BayesdenseError(f"threshold_days = {days}: allowed a positive number of days")
+
+
+def _answer(fit: Fit, table: xr.Dataset, threshold: float | None) -> dict[str, Any]:
+    """Sections about growth."""
+    doubling, halving = derive.doubling_time(fit), derive.halving_time(fit)
+    may_shrink = math.isfinite(halving.interval(CI_PROB)[0])
+    return {
+        "growth_rate_per_year": _growth_section(fit),
+        "growth_factor_per_year": _quantile_section(derive.growth_factor(fit)),
+        "orders_of_magnitude_per_year": _quantile_section(derive.orders_of_magnitude(fit)),
+        "p_faster_than_paper": derive.p_faster_than_paper(fit).value,
+        "doubling_time_days": _time_section(doubling, _statement(fit, table, threshold)),
+        **({"halving_time_days": _halving_section(halving)} if may_shrink else {}),
+    }
+
+
+def _no_answer(fit: Fit, broken: int) -> dict[str, Any]:
+    """Sections about growth where draws are not finite: every number unknown, and why."""
+    size = sum(draws.size for draws in fit.posterior.values())
+    unknown: dict[str, Any] = {"median": None, "eti50": (None, None), "eti95": (None, None)}
+    at = derive.last_release(fit)
+    return {
+        "growth_rate_per_year": {
+            **unknown, "mean": None, "sd": None, "p_positive": None,
+            "prior_p_positive": derive.prior_p_growing(fit), "at": at, "average_over_window": None,
+        },
+        "growth_factor_per_year": unknown,
+        "orders_of_magnitude_per_year": unknown,
+        "p_faster_than_paper": None,
+        "doubling_time_days": {
+            **unknown, "unbounded": True, "unbounded50": True, "at": at,
+            "statement": f"No answer: {broken:,} of {size:,} draws are not finite; the sampler did "
+            "not give a posterior (check the priors' scales, then fit again).",
+        },
+    }  # fmt: skip
+
+
+def _threshold_part(fit: Fit, days: float, *, broken: bool) -> dict[str, object]:
+    """P(0 < T < days)."""
+    chance = None if broken else derive.doubling_time(fit).probability_below(days).value
+    return {"threshold_days": float(days), "p_below_threshold": chance}
 
 
 def _growth_section(fit: Fit) -> dict[str, object]:
@@ -237,16 +236,6 @@ def _time_section(time: DoublingTime, text: str) -> dict[str, object]:
         "at": time.at,
         "statement": text,
     }
-
-
-def _doubling_section(fit: Fit, table: xr.Dataset, threshold: float | None) -> dict[str, object]:
-    """Doubling time with the sentence that says all of it."""
-    doubling = derive.doubling_time(fit)
-    section = _time_section(doubling, _statement(fit, table, threshold))
-    if threshold is None:
-        return section
-    chance = doubling.probability_below(threshold).value
-    return {**section, "threshold_days": float(threshold), "p_below_threshold": chance}
 
 
 def _halving_section(halving: DoublingTime) -> dict[str, object]:
@@ -332,62 +321,3 @@ def _check_lines(checks: Mapping[str, Any]) -> list[str]:
     open_items = [item for item in checks["items"] if item["status"] in ("review", "fail")]
     lines = [f"  {i['status']}: {i['name']}: {i['advice']}".rstrip(": ") for i in open_items]
     return [f"Checks: {checks['status']} ({', '.join(facts)}).", *lines]
-
-
-_TEXT_COLUMNS: Final = ["llm", "released", "parameters", "effective size", "density", "note"]
-
-
-def _relative_errors(fit: Fit, stem: str) -> list[list[float]]:
-    """Relative Monte Carlo errors of median, lower and upper end by LLM, from the log draws."""
-    name = f"log_{stem}"
-    if name not in fit.posterior:
-        return []
-    draws = fit.posterior[name]
-    errors = [quantile_mcse(draws, prob).values for prob in (0.5, *tails(CI_PROB))]
-    result: list[list[float]] = np.stack(errors, axis=1).tolist()
-    return result
-
-
-def _cell(
-    row: xr.Dataset,
-    stem: str,
-    errors: Mapping[str, Sequence[Sequence[float]]],
-    k: int,
-    write: "Writer",
-) -> str:
-    """Write `median (lower to upper)`; blank where unknown."""
-    values = [row[name].item() for name in derive.column_names(stem)]
-    if math.isnan(values[0]):
-        return ""
-    median, lower, upper = (
-        write(value, value * error) if math.isfinite(value) else "inf"
-        for value, error in zip(values, errors[stem][k], strict=True)
-    )
-    return f"{median} ({lower} to {upper})"
-
-
-class Writer(Protocol):
-    """A function that writes a number with the digits that its error supports."""
-
-    def __call__(self, value: float, mcse: float = 0.0) -> str:
-        """Write the number."""
-        ...
-
-
-def _count(value: float) -> str:
-    """Write a number of parameters; blank where unknown."""
-    return "" if math.isnan(value) else format_count(value)
-
-
-def _note(row: xr.Dataset) -> str:
-    """Say in words what bounds an LLM's size and how far it lies beyond the reference runs."""
-    notes = []
-    bound = _count(row["data_lower_bound"].item())
-    if row["lower_bound_only"].item():
-        notes.append(f"lower bound only{f', at least {bound}' if bound else ''}")
-    if row["upper_bound_only"].item():
-        notes.append("upper bound only")
-    beyond = row["extrapolation"].item()
-    if beyond > FAR and math.isfinite(beyond):
-        notes.append(f"{format_number(beyond, digits=2)}x beyond the reference runs")
-    return "; ".join(notes)

@@ -1,5 +1,6 @@
-"""Words of error messages: hostile text made safe to print, nearest names, lists."""
+"""Words of messages and outputs: hostile text made safe to print, nearest names, lists."""
 
+import json
 import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
@@ -8,6 +9,8 @@ from typing import Final
 MAX_SHOWN: Final = 60
 _PLAIN_NUMBER: Final = re.compile(r"[+-]?[0-9][0-9.eE+-]*", re.ASCII)
 _SEPARATORS: Final = re.compile(r"[\s_\-./]+")
+#: Characters that may need an escape; which of them do, `str.isprintable` says.
+_DOUBTFUL: Final = re.compile(r"[^\n -~]")
 
 
 def show(text: str, limit: int = MAX_SHOWN) -> str:
@@ -22,6 +25,24 @@ def show(text: str, limit: int = MAX_SHOWN) -> str:
 def printable(text: str) -> str:
     """Text without quotes, with everything escaped that a terminal could act on."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def told(value: object, limit: int = MAX_SHOWN) -> str:
+    """Write any value of a TOML file as a message may print it: its `repr`, cut to `limit`."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, thousands of brackets
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def json_text(payload: object) -> str:
+    """Write strict JSON: no NaN, no Infinity; what a terminal could act on is escaped.
+
+    JSON itself lets DEL, C1 controls and marks that turn the direction of writing pass as they are.
+    """
+    text = json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False)
+    return _DOUBTFUL.sub(lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text)
 
 
 def normalised(name: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import inspect
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,18 +12,20 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_fit import fake_checks, fake_fit
 from program import SCHEMAS, cli, hold, invoke
 from rich.console import Console
 
 import bayesdense
-from bayesdense import summary
+from bayesdense import summary, text_tables
 from bayesdense.cli import fitting, words
 from bayesdense.cli.options import Format
 from bayesdense.cli.output import clean, emit, table
 from bayesdense.cli.progress import Reporter
 from bayesdense.errors import BayesdenseError, CheckFailure, SamplingInterrupted
+from bayesdense.results import Fit
 
 VERBS = ("list", "show", "validate", "fit", "check", "summarize", "predict", "point", "simulate")
 
@@ -306,10 +309,30 @@ def test_debug_shows_the_traceback(
     assert "Traceback" in err
 
 
-def test_a_closed_pipe_is_no_accident() -> None:
-    command = f'"{sys.executable}" -m bayesdense show joint | head -c 1'
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGPIPE whose status to imitate")
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_closed_pipe_is_no_accident(form: str) -> None:
+    read, write = os.pipe()
+    os.close(read)  # a reader that has gone, without a race against it
+    with os.fdopen(write, "w") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "bayesdense", "show", "joint", "--format", form],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("locale", ["ascii", "cp1252", "latin-1:strict"])
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_redirected_output_is_utf8_under_every_locale(form: str, locale: str, tiny: Path) -> None:
+    (tiny / "card.toml").write_text('title = "Zażółć 🦙"\n', encoding="utf-8")
+    done = cli("show", tiny, "--format", form, env={"PYTHONIOENCODING": locale, "PYTHONUTF8": "0"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert form == "csv" or "Zażółć 🦙" in done.stdout
+    nowhere = cli("show", "nie-ma-żadnego", env={"PYTHONIOENCODING": locale, "PYTHONUTF8": "0"})
+    assert "nie-ma-żadnego: no dataset" in nowhere.stderr
 
 
 def test_a_fit_is_not_touched_without_force(tmp_path: Path, call: Any) -> None:
@@ -319,6 +342,57 @@ def test_a_fit_is_not_touched_without_force(tmp_path: Path, call: Any) -> None:
     assert "--force" in err
     assert "--out" in err
     assert (tmp_path / "manifest.json").read_text(encoding="utf-8") == "{}"
+
+
+@pytest.mark.parametrize("verb", ["fit", "summarize"])
+@pytest.mark.parametrize("days", ["0", "-3", "nan", "inf"])
+def test_a_threshold_is_checked_before_any_work(
+    verb: str, days: str, tmp_path: Path, call: Any
+) -> None:
+    arguments = ("--out", tmp_path / "f") if verb == "fit" else (tmp_path,)
+    status, out, err = call(verb, *arguments, "--threshold", days)
+    assert (status, out) == (2, "")
+    assert "a positive number of days" in " ".join(err.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def fitting_gives(made: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bayesdense.inference.fit", lambda *_, **__: made)
+
+
+def test_a_fit_of_draws_that_are_no_numbers_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    draws = np.random.default_rng(1).normal(2.0, 0.2, (4, 250))
+    draws[1, 7] = np.nan
+    fitting_gives(fake_fit(growth_draws=draws, densities_only=True), monkeypatch)
+    folder = tmp_path / "broken"
+    status, out, _ = call("fit", "densing-published", "--out", folder, "--threshold", "90")
+    assert status == 1
+    assert out.startswith("No answer: 9 of ")  # of growth, and of what follows
+    assert {path.name for path in folder.iterdir()} == {"fit.nc", "summary.json", "manifest.json"}
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    hold(summary, "summary")
+    assert summary["growth_rate_per_year"]["median"] is None
+    assert call("summarize", folder)[0] == 0
+    assert call("check", folder)[0] == 1
+
+
+def test_warnings_about_the_data_are_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    call: Any,
+) -> None:
+    made = fake_fit(densities_only=True)
+    made.tree.attrs["dataset_warnings"] = json.dumps(["three LLMs have one name"])
+    fitting_gives(made, monkeypatch)
+    for arguments in (("fit", "densing-published", "--out", tmp_path / "f"),
+                      ("summarize", tmp_path / "f")):  # fmt: skip
+        assert "\nwarning: three LLMs have one name\n" in call(*arguments)[1]
+    assert caplog.messages == []
+    call("summarize", tmp_path / "f", "--format", "json")
+    assert caplog.messages == ["three LLMs have one name"]
 
 
 @pytest.mark.parametrize("verb", ["check", "summarize"])
@@ -332,15 +406,18 @@ def test_a_folder_that_is_no_fit(verb: str, tmp_path: Path, call: Any) -> None:
 
 
 def test_control_characters_are_shown_not_obeyed() -> None:
-    assert clean("a\x1b[31mb\u202ec\nd") == "a\\x1b[31mb\\u202ec\nd"
+    assert clean("a\x1b[31mb\u202ec\x7f\x9bd\ne") == "a\\x1b[31mb\\u202ec\\x7f\\x9bd\ne"
 
 
 def test_a_hostile_name_stays_text(tiny: Path, call: Any) -> None:
     path = tiny / "card.toml"
-    path.write_text('title = "[red]x[/red] \\u001b[2J"\n', encoding="utf-8")
-    out = call("show", tiny)[1]
-    assert "\x1b" not in out
-    assert "[red]x[/red]" in out
+    path.write_text('title = "[red]x[/red] \\u001b[2J \\u007F \\u009B1m"\n', encoding="utf-8")
+    header = tiny / "densities.csv"
+    header.write_text(header.read_text(encoding="utf-8").replace("llm,", "l\x9b1m,", 1), "utf-8")
+    for form in ("table", "json", "csv"):
+        out = call("show", tiny, "--format", form)[1]
+        assert [char for char in out if not char.isprintable() and char != "\n"] == []
+        assert form == "csv" or "[red]x[/red]" in out
 
 
 def test_table_cells_are_no_markup() -> None:
@@ -355,7 +432,7 @@ def test_a_summary_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     fit = fake_fit(llms=[f"maker/llm-with-a-long-name-{k}-Base" for k in range(8)])
     content = summary.summarize(fit, fake_checks("review"))
     hold(content, "summary")
-    llms = words.llm_table(summary.llm_text_table(fit))
+    llms = words.llm_table(text_tables.llm_text_table(fit))
     answer = words.summary_answer(content, summary.headline(content), *llms)
     emit(answer, Format.TABLE)
     shown = capsys.readouterr().out

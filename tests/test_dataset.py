@@ -23,8 +23,12 @@ from datasets import (
     to_csv,
 )
 
+from bayesdense import inference
 from bayesdense.catalog import dataset_names, shipped_root
 from bayesdense.dataset import Dataset, load_dataset
+from bayesdense.inference import counts_of
+from bayesdense.observations import observe
+from bayesdense.spec import load_spec
 
 TABLES = ("benchmarks", "runs", "loss_scores", "llms", "scores", "score_reports")
 
@@ -376,3 +380,35 @@ def test_counts_of_shipped_datasets(name: str) -> None:
     assert summary["window"] == [first, last]
     counts = [summary[key] for key in ("n_llms", "n_families", "n_runs", "n_scores")]
     assert counts == list(SHIPPED[name][:4])
+
+
+# ---- what a fit says of its dataset
+
+
+def test_a_fit_counts_what_its_model_sees() -> None:
+    dataset, spec = load_dataset("densing"), load_spec("joint")
+    given = dataset.summary()
+    for base_only in (True, False):
+        counts = counts_of(observe(spec.with_options(base_only=base_only), dataset))
+        assert set(counts) < set(given)
+        assert ({**given, **counts} == given) == base_only
+    everyone = (dataset.llms, dataset.scores, dataset.runs)
+    assert [counts[f"n_{name}"] for name in ("llms", "scores", "runs")] == [*map(len, everyone)]
+    assert counts["n_families"] == dataset.llms["family"].nunique()
+    densities = load_dataset("densing-published")
+    seen = counts_of(observe(load_spec("trend_only"), densities))
+    assert densities.summary() == {**densities.summary(), **seen}
+
+
+def test_a_fit_keeps_those_counts_and_logs_the_warnings(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(inference, "fit_observations", lambda *_, **given: given)
+    dataset = load_dataset("olmo-ladder")
+    given = inference.fit(load_spec("joint").with_options(base_only=False), dataset)
+    about = given["about"]  # type: ignore[index]
+    assert (about["n_llms"], about["n_scores"]) == (len(dataset.llms), len(dataset.scores))
+    assert about["digest"] == dataset.digest
+    assert dataset.warnings
+    for text in dataset.warnings:
+        assert f"olmo-ladder: {text}" in caplog.messages

@@ -19,18 +19,12 @@ from hypothesis import strategies as st
 
 import bayesdense
 from bayesdense import derive
+from bayesdense.checks import check
+from bayesdense.errors import BayesdenseError
 from bayesdense.results import Fit, load_fit
 from bayesdense.statements import format_count, format_number, format_probability
-from bayesdense.summary import (
-    growth_text_table,
-    headline,
-    llm_table,
-    llm_text_table,
-    statement,
-    strict,
-    summarize,
-    to_json,
-)
+from bayesdense.summary import headline, statement, strict, summarize, to_json
+from bayesdense.text_tables import growth_text_table, llm_table, llm_text_table
 
 SCHEMA = json.loads(
     (Path(bayesdense.__file__).parent / "schemas" / "summary.schema.json").read_text("utf-8")
@@ -206,6 +200,40 @@ def test_threshold_adds_its_probability(fit: Fit) -> None:
     assert "P(doubling in less than 150 days) = 0.8" in section["statement"]
 
 
+@pytest.mark.parametrize("days", [0.0, -1.0, math.nan, math.inf])
+def test_a_threshold_is_a_positive_number_of_days(fit: Fit, days: float) -> None:
+    with pytest.raises(BayesdenseError, match="allowed a positive number of days"):
+        summarize(fit, fake_checks(), threshold_days=days)
+
+
+# ---- draws that are not finite
+
+
+@pytest.mark.parametrize("broken", ["growth_rate", "loss_floor", "log_density"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_draws_that_are_not_finite_leave_a_summary_without_growth(
+    broken: str, value: float
+) -> None:
+    whole = fake_fit()
+    posterior = whole.posterior.copy(deep=True)
+    posterior[broken].values[0, 5] = value
+    tree = whole.tree.copy()
+    tree["posterior"] = xr.DataTree(posterior)
+    made = Fit(tree, whole.spec)
+    found = check(made)
+    summary = summarize(made, found, threshold_days=100)
+    holds(summary)
+    assert found.status == "fail"
+    growth, time = summary["growth_rate_per_year"], summary["doubling_time_days"]
+    assert growth["median"] is growth["p_positive"] is summary["p_faster_than_paper"] is None
+    assert (time["median"], time["eti95"], time["unbounded"]) == (None, [None, None], True)
+    assert time["p_below_threshold"] is None
+    count = posterior[broken].isel(chain=0, draw=5).size
+    assert headline(summary).startswith(f"No answer: {count} of ")
+    assert growth_text_table(made).empty
+    assert len(llm_text_table(made)) == len(summary["llms"])
+
+
 # ---- the sentence
 
 
@@ -304,11 +332,21 @@ def test_json_refuses_what_is_not_strict() -> None:
 
 
 def test_hostile_names_stay_in_json_and_are_escaped_on_terminals() -> None:
-    fake = fake_fit(llms=["\x1b[31mred", 'q"\n', "näme 🦙"])
+    names = ["\x1b[31mr\x7f\x9b1m\u202e", 'q"\n', "näme 🦙"]
+    fake = fake_fit(llms=names)
     summary = summarize(fake, fake_checks())
     holds(summary)
-    assert [record["llm"] for record in summary["llms"]] == ["\x1b[31mred", 'q"\n', "näme 🦙"]
-    assert llm_text_table(fake)["llm"].tolist() == ["\\x1b[31mred", 'q"\\n', "näme 🦙"]
+    assert [record["llm"] for record in summary["llms"]] == [
+        "\x1b[31mr\x7f\x9b1m\u202e",
+        'q"\n',
+        "näme 🦙",
+    ]
+    text = to_json(summary)
+    assert all(char.isprintable() for char in text.replace("\n", ""))
+    assert "näme 🦙" in text
+    assert llm_text_table(fake)["llm"].tolist() == [
+        "\\x1b[31mr\\x7f\\x9b1m\\u202e", 'q"\\n', "näme 🦙",
+    ]  # fmt: skip
 
 
 def test_sizes_beyond_the_largest_float_are_null(fit: Fit) -> None:

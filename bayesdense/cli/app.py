@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from bayesdense._version import __version__
 from bayesdense.cli import baseline, fitting, making, reading, shelf
-from bayesdense.cli.output import say
+from bayesdense.cli.output import say, use_utf8
 from bayesdense.errors import BayesdenseError, CheckFailure, SamplingInterrupted
 
 DONE: Final = 0
@@ -106,6 +106,7 @@ def program(
 
 def main() -> None:
     """Run the command line and exit with its status (docs/reference/cli.md)."""
+    use_utf8()
     try:
         status = _run(debug="--debug" in sys.argv)
         sys.stdout.flush()

@@ -118,7 +118,8 @@ def fit(
         summary = summarize(fitted, checks, threshold_days=threshold, timings=timings)
         progress.stage(f"writing {folder}")
         fitted.save(folder, force=force, files={"summary.json": to_json(summary).encode("utf-8")})
-    emit(words.summary_answer(summary, headline(summary), *_ending(folder)), form)
+    said = (headline(summary), *words.warning_lines(fitted.dataset_warnings), *_ending(folder))
+    emit(words.summary_answer(summary, *said), form)
     if checks.status == "fail":
         raise typer.Exit(1)
 

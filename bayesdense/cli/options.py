@@ -1,5 +1,6 @@
 """Arguments and options that several verbs share, spelt once."""
 
+import math
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -42,6 +43,13 @@ def complete_model(incomplete: str) -> list[str]:
 def complete_any(incomplete: str) -> list[str]:
     """Shipped datasets and models that begin as typed."""
     return complete_dataset(incomplete) + complete_model(incomplete)
+
+
+def _positive(days: float | None) -> float | None:
+    """Refuse a threshold that no doubling time can be compared with, before any work."""
+    if days is not None and not (math.isfinite(days) and days > 0.0):
+        raise typer.BadParameter(f"{days:g}, allowed: a positive number of days")
+    return days
 
 
 FormatOption = Annotated[
@@ -87,7 +95,7 @@ ThresholdOption = Annotated[
     typer.Option(
         "--threshold",
         metavar="DAYS",
-        min=0.0,
+        callback=_positive,
         help="Also give P(0 < doubling time < DAYS).",
         show_default=False,
     ),

@@ -1,7 +1,7 @@
 """How verbs answer: table, JSON or CSV on stdout; progress and messages on stderr."""
 
 import csv
-import json
+import io
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bayesdense.cli.options import Format
-from bayesdense.wording import printable
+from bayesdense.wording import json_text, printable
 
 #: Floats below this hold whole numbers exactly.
 _EXACT: Final = 2.0**53
@@ -41,14 +41,22 @@ class Answer:
     body: Sequence[RenderableType] = field(default=())
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to the program; Rich would end it with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what Rich has caught."""
+        raise BrokenPipeError
+
+
 def emit(answer: Answer, form: Format) -> None:
     """Write an answer to stdout in the form asked for."""
     if form is Format.JSON:
-        sys.stdout.write(to_json(answer.payload) + "\n")
+        sys.stdout.write(json_text(answer.payload) + "\n")
     elif form is Format.CSV:
         _write_csv(answer.rows)
     else:
-        console = Console(highlight=False)
+        console = _Console(highlight=False)
         for part in answer.body:
             console.print(
                 _wrapped(part, console.width) if isinstance(part, str) else part, markup=False
@@ -74,9 +82,16 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
 
 
-def to_json(payload: object) -> str:
-    """Strict JSON: no NaN and no Infinity, characters as they are."""
-    return json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False)
+def use_utf8() -> None:
+    """Write UTF-8 wherever no terminal asks for something else, and never fail on a character.
+
+    Redirected output is read by programs and by other people's editors: it must not depend on the
+    locale in which it was written. What cannot be encoded becomes an escape, as in JSON.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _write_csv(rows: Sequence[Row]) -> None:
@@ -89,12 +104,12 @@ def _write_csv(rows: Sequence[Row]) -> None:
 
 
 def _csv_cell(value: object) -> object:
-    """JSON's words for booleans, and whole numbers without `.0`, as a dataset's files have them."""
+    """JSON's words for booleans, whole numbers without `.0`, no text that a terminal obeys."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         return int(value)
-    return value
+    return clean(value) if isinstance(value, str) else value
 
 
 def clean(value: object) -> str:
@@ -158,7 +173,7 @@ def pairs(entries: Iterable[tuple[str, object]]) -> Table:
 
 def stderr() -> Console:
     """Return the console for progress and messages."""
-    return Console(stderr=True, highlight=False)
+    return _Console(stderr=True, highlight=False)
 
 
 def say(*lines: str) -> None:

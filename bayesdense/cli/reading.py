@@ -1,5 +1,6 @@
 """Verbs that read a finished fit: `check`, `summarize`, `predict`."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ from bayesdense.cli import words
 from bayesdense.cli.options import FitArgument, Format, FormatOption, ThresholdOption
 from bayesdense.cli.output import Answer, emit, table
 from bayesdense.statements import format_number
+
+_LOG = logging.getLogger(__name__)
 
 
 def check(fit: FitArgument, form: FormatOption = Format.TABLE) -> None:
@@ -31,14 +34,22 @@ def summarize(
     """Say what a fit found: growth, doubling time, and the density of every LLM."""
     from bayesdense.checks import check as check_fit
     from bayesdense.results import load_fit
-    from bayesdense.summary import growth_text_table, headline, llm_text_table
+    from bayesdense.summary import headline
     from bayesdense.summary import summarize as summarize_fit
+    from bayesdense.text_tables import growth_text_table, llm_text_table
 
     loaded = load_fit(fit)
     summary = summarize_fit(loaded, check_fit(loaded), threshold_days=threshold)
-    growth = words.frame_table(growth_text_table(loaded), right=("median",))
-    llms = words.llm_table(llm_text_table(loaded))
-    emit(words.summary_answer(summary, headline(summary), growth, *llms), form)
+    for text in loaded.dataset_warnings if form is not Format.TABLE else ():
+        _LOG.warning("%s", text)  # on stderr: neither form has room for them
+    said = (
+        headline(summary),
+        *words.warning_lines(loaded.dataset_warnings),
+        "",
+        *words.growth_table(growth_text_table(loaded)),
+        *words.llm_table(llm_text_table(loaded)),
+    )
+    emit(words.summary_answer(summary, *said), form)
 
 
 def predict(

@@ -1,10 +1,9 @@
 """Summaries, checks and numbers in the three forms in which verbs answer."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
-from rich.table import Table
 
 from bayesdense.cli.output import Answer, table
 from bayesdense.names import SCHEMA_VERSION
@@ -79,6 +78,11 @@ def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {item['status'].upper()} {item['name']}: {item['advice']}".rstrip(": ")
 
 
+def warning_lines(warnings: Iterable[str]) -> Iterator[str]:
+    """Say what was doubtful about the data."""
+    yield from (f"warning: {text}" for text in warnings)
+
+
 def summary_answer(summary: Mapping[str, Any], *body: RenderableType) -> Answer:
     """Say a summary in the three forms; the CSV is the table of LLMs.
 
@@ -98,7 +102,7 @@ def llm_table(frame: "pd.DataFrame") -> Iterator[RenderableType]:
     Parameters
     ----------
     frame : pandas.DataFrame
-        What `bayesdense.summary.llm_text_table` returns; its notes become marks, as they would
+        What `bayesdense.text_tables.llm_text_table` returns; its notes become marks, as they would
         not fit into 80 columns.
     """
     marks = [_mark(note) for note in frame["note"]]
@@ -119,6 +123,19 @@ def _mark(note: str) -> str:
     return ">" if note.startswith("lower") else "<" if note.startswith("upper") else ""
 
 
-def frame_table(frame: "pd.DataFrame", *, right: Sequence[str] = ()) -> Table:
-    """Lay out a data frame of texts for people."""
-    return table([str(name) for name in frame.columns], frame.values.tolist(), right=right)
+def growth_table(frame: "pd.DataFrame") -> Iterator[RenderableType]:
+    """Lay out growth in every unit; nothing where the fit has no answer.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What `bayesdense.text_tables.growth_text_table` returns.
+    """
+    if not frame.empty:
+        cells = (
+            [name, median, f"{low} to {high}" if low else "", "" if unit == "1" else unit]
+            for name, median, low, high, unit in frame.values.tolist()
+        )
+        columns = ("quantity", "median", "95 % interval", "unit")
+        yield table(columns, cells, right=("median",), compact=True)
+        yield ""
