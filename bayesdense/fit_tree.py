@@ -10,7 +10,7 @@ import xarray as xr
 from bayesdense import densities, sizes
 from bayesdense._version import __version__
 from bayesdense.components.score_noise import cell_kinds
-from bayesdense.engine.strategies import Posterior, as_dataset
+from bayesdense.engine.runs import Posterior, as_dataset
 from bayesdense.names import (
     BENCHMARK,
     CHAIN,

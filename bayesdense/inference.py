@@ -12,9 +12,12 @@ import numpy as np
 from bayesdense import fit_tree
 from bayesdense.build import build_from_observations
 from bayesdense.dataset import Dataset
+from bayesdense.engine.cut import sample_cut
 from bayesdense.engine.interrupts import never_interrupted, noticing_interrupts
+from bayesdense.engine.joint import sample_joint
+from bayesdense.engine.plain import sample_pymc
+from bayesdense.engine.runs import Settings
 from bayesdense.engine.sample import Progress
-from bayesdense.engine.strategies import Settings, sample_cut, sample_joint, sample_pymc
 from bayesdense.errors import SpecError
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_DRAWS, DEFAULT_SEED, DEFAULT_TUNE
 from bayesdense.observations import Observations, observe

@@ -16,7 +16,8 @@ from scipy import stats
 from bayesdense.build import build_from_observations
 from bayesdense.dataset import load_dataset
 from bayesdense.engine.coordinates import Coordinates
-from bayesdense.engine.strategies import _coordinates, _reference_names
+from bayesdense.engine.cut import _reference_names
+from bayesdense.engine.runs import coordinates_of
 from bayesdense.observations import Observations, observe
 from bayesdense.spec import ModelSpec, load_spec
 
@@ -66,7 +67,7 @@ def laid_out(case: str) -> tuple[ModelSpec, Observations, Coordinates, Compiled]
     """Coordinates of a case, and (z, given) -> log density, gradient, natural parameters."""
     spec, data = CASES[case]()
     model = build_from_observations(spec, data)
-    where = _coordinates(spec, data, model, terms=None, given=())
+    where = coordinates_of(spec, data, model, terms=None, given=())
     return spec, data, where, compiled(where)
 
 
@@ -220,7 +221,7 @@ def test_noise_that_no_data_pin_hangs_on_its_mean() -> None:
     )
     data = replace(data, reports=only)
     model = build_from_observations(spec, data)
-    where = _coordinates(spec, data, model, terms=None, given=())
+    where = coordinates_of(spec, data, model, terms=None, given=())
     function = compiled(where)
     moved = where.start.copy()
     moved[where.blocks["protocol_sd_mean"]] += 1.0
@@ -242,8 +243,8 @@ def test_given_variables_are_inputs_and_parts_add_up() -> None:
     assert not {"score", "score_reports", "protocol_sd", "growth_rate"} & set(reference)
     rest = [rv.name for rv in model.basic_RVs if rv.name not in reference]
     given = [rv.name for rv in model.free_RVs if rv.name in reference]
-    first = _coordinates(spec, data, model, terms=reference, given=())
-    second = _coordinates(spec, data, model, terms=rest, given=given)
+    first = coordinates_of(spec, data, model, terms=reference, given=())
+    second = coordinates_of(spec, data, model, terms=rest, given=given)
     assert first.size + second.size == whole.size
     assert second.given_names == tuple(given) and not first.given_names
     assert set(first.natural) == set(given)

@@ -8,13 +8,17 @@ from types import MappingProxyType, SimpleNamespace
 import numpy as np
 import pytensor.tensor as pt
 import pytest
+import xarray as xr
 from scipy import stats
 
+from bayesdense.engine import cut, joint
 from bayesdense.engine import sample as sampling
 from bayesdense.engine.coordinates import Coordinates
+from bayesdense.engine.cut import _diagnostics
 from bayesdense.engine.interrupts import noticing_interrupts
+from bayesdense.engine.joint import whitening_of
+from bayesdense.engine.runs import Settings, part_of
 from bayesdense.engine.sample import Draws, find_whitening, sample_nuts
-from bayesdense.engine.strategies import Settings, _diagnostics, _within, whitening_of
 from bayesdense.engine.target import Target, compile_target
 from bayesdense.engine.whiten import Whitening, whiten_at_mode
 
@@ -201,19 +205,54 @@ def test_progress_counts_all_chains(target: Target) -> None:
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
 
 
-def test_the_pilot_is_part_of_the_whole() -> None:
-    seen: list[tuple[int, int, int]] = []
-    settings = Settings(
-        1000, 200, 4, None, np.random.SeedSequence(1), lambda *counts: seen.append(counts)
+type Told = tuple[int, int, int]
+
+
+def asked(seen: list[Told], draws: int = 1000) -> Settings:
+    """Settings of a run that tells its progress to a list."""
+    return Settings(
+        draws, 200, 4, 1, np.random.SeedSequence(1), lambda *counts: seen.append(counts)
     )
-    pilot, main = (_within(settings, main=main) for main in (False, True))
-    assert pilot is not None and main is not None
-    pilot(2400, 2400, 9)
-    main(0, 4800, 0)
-    main(4800, 4800, 3)
-    assert seen == [(2400, 7200, 0), (2400, 7200, 0), (7200, 7200, 3)]
-    silent = Settings(1000, 200, 4, None, np.random.SeedSequence(1), None)
-    assert _within(silent, main=True) is None
+
+
+def test_progress_of_parts_is_that_of_the_whole() -> None:
+    seen: list[Told] = []
+    part = part_of(asked(seen).progress, before=2400, total=7200, divergences=2)
+    assert part is not None
+    part(4800, 4800, 3)
+    assert seen == [(7200, 7200, 5)]
+    assert part_of(None, before=0, total=1) is None
+
+
+def test_pilot_and_main_run_are_one_whole(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: object, __: object, *, draws: int, tune: int, chains: int, **more: object) -> Draws:
+        total = chains * (draws + tune)
+        more["progress"](0, total, 0)  # type: ignore[operator]
+        more["progress"](total, total, 7)  # type: ignore[operator]
+        return Draws(np.random.default_rng(0).normal(size=(chains, draws, 3)), xr.Dataset())
+
+    seen: list[Told] = []
+    monkeypatch.setattr(joint, "find_whitening", lambda _: None)
+    monkeypatch.setattr(joint, "sample_nuts", run)
+    joint.pilot_and_main(target, asked(seen))
+    assert seen == [(0, 7200, 0), (2400, 7200, 0), (2400, 7200, 0), (7200, 7200, 7)]
+
+
+def test_every_run_of_a_second_stage_is_told(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred short runs without a word would look like a program that hangs."""
+    seen: list[Told] = []
+    for name, value in (("_POINTS", 3), ("_TUNE", 50), ("_DRAWS", 30)):
+        monkeypatch.setattr(cut, name, value)
+    vectors = MEAN + np.arange(3)[:, None]
+    runs = cut._second_stage(target, vectors, asked(seen, draws=20))
+    assert [run.z.shape for run in runs] == [(2, 30, 3)] * 3
+    assert {total for _, total, _ in seen} == {3 * 2 * 80}
+    done = [count for count, _, _ in seen]
+    assert done == sorted(done)
+    for k in range(3):
+        assert any(160 * k <= count <= 160 * (k + 1) for count in done), f"run {k} was silent"
 
 
 def test_a_shortened_trace_is_an_error(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from scipy import stats
 
 import bayesdense as bd
 from bayesdense.dataset import Dataset, load_dataset
-from bayesdense.engine import strategies
+from bayesdense.engine import cut as two_stages
 from bayesdense.errors import SpecError
 from bayesdense.inference import fit
 from bayesdense.observations import observe
@@ -58,8 +58,8 @@ def published() -> Fit:
 def cut() -> Iterator[Fit]:
     with pytest.MonkeyPatch.context() as patch:
         # A tenth of the thinned draws, and shorter runs: enough to see that all comes together.
-        for name, value in (("_CUT_POINTS", 10), ("_CUT_TUNE", 150), ("_CUT_DRAWS", 60)):
-            patch.setattr(strategies, name, value)
+        for name, value in (("_POINTS", 10), ("_TUNE", 150), ("_DRAWS", 60)):
+            patch.setattr(two_stages, name, value)
         yield fitted(feedback="cut")
 
 
@@ -281,7 +281,11 @@ def test_cut_keeps_law_and_map_from_the_scores(cut: Fit) -> None:
     assert (stages["max_rhat"] < 1.1).all() and (stages["min_ess_bulk"] > 20).all()
     assert list(stages["n_draws"].values) == [2 * 500, 2 * 60 * 10]
     draws = posterior(cut)
-    assert dict(draws.sizes)["chain"] == 2 and dict(draws.sizes)["draw"] == 500
+    # Pooled draws are no chains: one row leaves no R-hat to take, and sampler statistics are of
+    # other draws, those of the first stage.
+    assert dict(draws.sizes)["chain"] == 1 and dict(draws.sizes)["draw"] == 2 * 500
+    assert np.isnan(az.rhat(draws[["growth_rate"]])["growth_rate"])
+    assert dict(cut.tree["sample_stats"].sizes) == {"reference_chain": 2, "reference_draw": 500}
     assert {"growth_rate", "loss_floor", "discrepancy_sd", "log_density"} <= set(draws)
     laws = {tuple(row) for row in draws["loss_floor"].values.reshape(-1, 2)}
     assert len(laws) == 10, "every law drawn is held while the rest is sampled"

@@ -1,0 +1,40 @@
+"""PyMC's own samplers, on the model as it stands: for comparison."""
+
+import importlib
+import time
+
+import pymc as pm
+
+from bayesdense.engine.runs import Posterior, Settings
+from bayesdense.names import CHAIN, DRAW
+from bayesdense.spec import ModelSpec
+
+
+def sample_pymc(spec: ModelSpec, model: pm.Model, sampler: str, settings: Settings) -> Posterior:
+    """Sample the model as it stands with `pm.sample`."""
+    if sampler == "numpyro":
+        importlib.import_module("bayesdense.components.marginal_jax")
+    began = time.perf_counter()
+    tree = pm.sample(
+        draws=settings.draws,
+        tune=settings.tune,
+        chains=settings.chains,
+        cores=settings.cores,
+        random_seed=settings.seeds(1)[0],
+        nuts_sampler=sampler,
+        progressbar=False,
+        compute_convergence_checks=False,
+        model=model,
+    )
+    posterior = tree["posterior"].to_dataset()
+    if dict(posterior.sizes) | {CHAIN: settings.chains, DRAW: settings.draws} != dict(
+        posterior.sizes
+    ):
+        raise KeyboardInterrupt
+    stats = tree["sample_stats"].to_dataset()
+    return Posterior(
+        spec,
+        {str(name): value.to_numpy() for name, value in posterior.items()},
+        stats,
+        {"compile": 0.0, "sample": time.perf_counter() - began},
+    )
