@@ -1,10 +1,12 @@
 """Priors as data: what a model's TOML says about one variable, checked, without PyMC."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bayesdense.errors import SpecError
+from bayesdense.wording import told
 
 #: Parameters of each distribution, in PyMC's names.
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -118,7 +120,7 @@ def _exact(value: "float | str | Prior") -> str:
 def prior_from_dict(where: str, raw: object) -> Prior:
     """Read one prior of a TOML; `where` names the entry in errors."""
     if not isinstance(raw, Mapping):
-        raise SpecError(f"{where}: {raw!r}, allowed is a table with dist and kwargs")
+        raise SpecError(f"{where}: {told(raw)}, allowed is a table with dist and kwargs")
     unknown = set(raw) - {"dist", "kwargs", "dims", "scale", "reason"}
     if unknown:
         raise SpecError(
@@ -126,10 +128,10 @@ def prior_from_dict(where: str, raw: object) -> Prior:
         )
     dist = raw.get("dist")
     if not isinstance(dist, str) or dist not in DISTRIBUTIONS:
-        raise SpecError(f"{where}.dist: {dist!r}, allowed: {', '.join(DISTRIBUTIONS)}")
+        raise SpecError(f"{where}.dist: {told(dist)}, allowed: {', '.join(DISTRIBUTIONS)}")
     reason = raw.get("reason", "")
     if not isinstance(reason, str):
-        raise SpecError(f"{where}.reason: {reason!r}, allowed: a text")
+        raise SpecError(f"{where}.reason: {told(reason)}, allowed: a text")
     prior = Prior(
         dist=dist,
         kwargs=MappingProxyType(_read_kwargs(where, dist, raw.get("kwargs"))),
@@ -148,7 +150,9 @@ def _check_parameters(where: str, prior: Prior) -> None:
     for name, value in prior.kwargs.items():
         here = f"{where}.kwargs.{name}"
         if isinstance(value, str) and (prior.dist != "Beta" or not prior.dims):
-            raise SpecError(f"{here}: {value!r}, allowed only in a Beta with dims = 'benchmark'")
+            raise SpecError(
+                f"{here}: {told(value)}, allowed only in a Beta with dims = 'benchmark'"
+            )
         if not isinstance(value, Prior):
             continue
         if prior.dist not in HIERARCHICAL:
@@ -164,7 +168,7 @@ def _one_of(where: str, value: object, allowed: tuple[str, ...]) -> str | None:
     """Accept one of these words, or nothing."""
     if value is None or value in allowed:
         return None if value is None else str(value)
-    raise SpecError(f"{where}: {value!r}, allowed: {', '.join(allowed)}")
+    raise SpecError(f"{where}: {told(value)}, allowed: {', '.join(allowed)}")
 
 
 def _read_kwargs(where: str, dist: str, raw: object) -> dict[str, float | str | Prior]:
@@ -172,7 +176,7 @@ def _read_kwargs(where: str, dist: str, raw: object) -> dict[str, float | str | 
     names = DISTRIBUTIONS[dist]
     if not isinstance(raw, Mapping) or set(raw) != set(names):
         got = sorted(raw) if isinstance(raw, Mapping) else raw
-        raise SpecError(f"{where}.kwargs: {got!r}, {dist} takes {', '.join(names)}")
+        raise SpecError(f"{where}.kwargs: {told(got)}, {dist} takes {', '.join(names)}")
     return {name: _read_kwarg(f"{where}.kwargs.{name}", name, raw[name]) for name in names}
 
 
@@ -184,12 +188,24 @@ def _read_kwarg(where: str, name: str, value: object) -> float | str | Prior:
         return prior_from_dict(where, value)
     if isinstance(value, str):
         if value not in DATA_KWARGS:
-            raise SpecError(f"{where}: {value!r}, allowed: a number or {', '.join(DATA_KWARGS)}")
+            raise SpecError(
+                f"{where}: {told(value)}, allowed: a number or {', '.join(DATA_KWARGS)}"
+            )
         return value
+    number = read_number(where, value, allowed="a number or a prior")
+    if name != "mu" and number <= 0:
+        raise SpecError(f"{where}: {told(value)}, allowed: a positive number")
+    return number
+
+
+def read_number(where: str, value: object, *, allowed: str = "a number") -> float:
+    """Read a number that a float can hold; TOML's integers have any number of digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecError(f"{where}: {value!r}, allowed: a number or a prior")
-    if value != value or abs(value) == float("inf"):
-        raise SpecError(f"{where}: {value}, allowed: a finite number")
-    if name != "mu" and value <= 0:
-        raise SpecError(f"{where}: {value}, allowed: a positive number")
-    return float(value)
+        raise SpecError(f"{where}: {told(value)}, allowed: {allowed}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SpecError(f"{where}: {told(value)}, allowed: a finite number")
+    return number

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from typing import Final
 
 MAX_SHOWN: Final = 60
@@ -79,6 +79,15 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
         if ratio >= floor and (best is None or ratio > best[0]):
             best = (ratio, candidate)
     return None if best is None else best[1]
+
+
+def nearest_of(word: str, words: object) -> str:
+    """Hint at the word meant: '; did you mean ...?' or ', allowed: ...'."""
+    names = sorted(str(name) for name in words) if hasattr(words, "__iter__") else []
+    close = get_close_matches(word, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f", allowed: {', '.join(names)}" if names else ""
 
 
 def is_slip_of(name: str, meant: str) -> bool:

@@ -13,18 +13,10 @@ import pytest
 import bayesdense
 from bayesdense.catalog import model_names, model_path
 from bayesdense.errors import SpecError
+from bayesdense.kinds import DENSITY_COMPONENTS, JOINT_COMPONENTS, KINDS, OPTIONAL_PRIORS
+from bayesdense.options import OPTION_NAMES, Options
 from bayesdense.priors import DATA_KWARGS, DATA_SCALES, DISTRIBUTIONS
-from bayesdense.spec import (
-    DENSITY_COMPONENTS,
-    JOINT_COMPONENTS,
-    KINDS,
-    OPTION_NAMES,
-    OPTIONAL_PRIORS,
-    ModelSpec,
-    load_spec,
-    spec_from_dict,
-    top_level_priors,
-)
+from bayesdense.spec import ModelSpec, load_spec, spec_from_dict
 
 type Raw = dict[str, Any]
 SCHEMA = json.loads(
@@ -98,13 +90,6 @@ def test_shared_components_say_the_same_in_both_models() -> None:
     trend_only = load_spec("trend_only")
     for name in ("family", "residual"):
         assert trend_only.component(name).priors == JOINT.component(name).priors
-
-
-def test_top_level_priors_are_those_in_use_that_hang_on_nothing() -> None:
-    found = dict(top_level_priors(JOINT))
-    assert {"growth_rate", "loss_floor", "param_exponent_mean", "param_exponent_sd"} <= set(found)
-    assert not {"param_exponent", "one_sided_sd", "residual_df"} & set(found)
-    assert all(not prior.is_hierarchical for prior in found.values())
 
 
 def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
@@ -237,6 +222,61 @@ def test_what_is_no_toml(tmp_path: Path, content: bytes, message: str) -> None:
         load_spec(path)
 
 
+HUGE = "1" + "0" * 400
+DEEP = "[" * 5000
+NESTED = "kwargs.mu." * 2000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "schema = " + "1" * 5000,
+        "schema = 0x" + "f" * 5000,
+        f"schema = 1\nname = {DEEP}",
+        f"schema = 1\nname = 'x'\ntrend.kind = 'flat'\ntrend.priors.trend_intercept.{NESTED}z = 1",
+        f"schema = 1\nname = {{ {NESTED}z = 1 }}",
+        f"schema = 1\n'{'k' * 10**6}' = 1",
+    ],
+    ids=["decimal", "hexadecimal", "arrays", "priors", "tables", "key"],
+)
+def test_monstrous_files_are_refused_in_one_short_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load_spec(path)
+    message = str(caught.value)
+    assert message.startswith("mine.toml: ")
+    assert len(message) < 300
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        f"reference_tokens={HUGE}",
+        f"reference_tokens=-{HUGE}",
+        f"quadrature_spacing={'9' * 5000}",
+        f"trend.priors.growth_rate.kwargs.mu={HUGE}",
+        f"trend.priors.growth_rate.kwargs.sigma={'9' * 5000}",
+        f"name={DEEP}",
+        f"{'x' * 10**5}=1",
+        f"trend.kind={'x' * 10**5}",
+        "trend.priors.growth_rate=" + "{dist='Normal',kwargs={sigma=1,mu=" * 400 + "1" + "}}" * 400,
+    ],
+    ids=range(9),
+)
+def test_monstrous_overrides_are_refused_in_one_short_line(assignment: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        JOINT.with_overrides([assignment])
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("value", [10**400, math.inf, math.nan, True, "5e12"], ids=range(5))
+def test_options_made_in_python_are_numbers(value: Any) -> None:
+    with pytest.raises(SpecError, match=r"reference_tokens: .*allowed: a "):
+        Options(reference_tokens=value)
+
+
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"absent.toml: no such file"):
         load_spec(tmp_path / "absent.toml")
@@ -337,8 +377,9 @@ def test_json_round_trip(name: str) -> None:
     assert again == spec
     assert again.digest == spec.digest
     assert again.to_json() == spec.to_json()
-    reasons = [top.reason for _, top in top_level_priors(again)]
-    assert all(reasons), "reasons are kept, although they make no difference"
+    for name, component in spec.components.items():
+        kept = again.component(name).priors
+        assert all(kept[key].reason == prior.reason for key, prior in component.priors.items())
 
 
 @pytest.mark.parametrize(

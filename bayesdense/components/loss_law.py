@@ -10,10 +10,11 @@ import pytensor.tensor as pt
 from bayesdense.components.priors import variables
 from bayesdense.components.tensor import Tensor
 from bayesdense.kernel import Floats
+from bayesdense.kinds import KINDS
 from bayesdense.laws import chinchilla_loss
 from bayesdense.names import LOSS_OBS
 from bayesdense.observations import LossData
-from bayesdense.spec import KINDS, ModelSpec
+from bayesdense.spec import ModelSpec
 
 
 class LossLaw(NamedTuple):

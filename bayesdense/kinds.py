@@ -1,0 +1,107 @@
+"""Components of a model: the kinds of each, and the priors that each kind needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from bayesdense.errors import SpecError
+from bayesdense.priors import DISTRIBUTIONS, Prior, prior_from_dict
+from bayesdense.trends import TRENDS
+from bayesdense.wording import nearest_of, told
+
+_LAW = ("param_coef", "param_exponent", "token_coef", "token_exponent")
+_MAP = ("score_floor", "score_ceiling", "score_slope", "loss_midpoint", "map_noise_sd")
+
+#: Kinds of every component and the priors that each of them needs.
+KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "loss_law": {"chinchilla": ("loss_floor", *_LAW), "additive": _LAW},
+        "loss_noise": {
+            "clustered": ("loss_noise_sd", "run_effect_sd", "size_effect_sd"),
+            "independent": ("loss_noise_sd",),
+        },
+        "score_map": {"logistic": _MAP},
+        "score_noise": {
+            "protocol": ("discrepancy_sd", "protocol_sd", "cell_sd", "protocol_offset"),
+            "cell": ("cell_sd", "protocol_offset"),
+        },
+        "family": {"normal": ("family_sd",), "none": ()},
+        "residual": {
+            "symmetric": ("residual_sd",),
+            "student_t": ("residual_sd", "residual_df"),
+            "composed": ("residual_sd", "one_sided_sd"),
+        },
+        "trend": {kind: trend.parameters for kind, trend in TRENDS.items()},
+    }
+)
+#: Priors that a component may have beside those of its kinds: they are used where an option asks.
+OPTIONAL_PRIORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"residual": ("residual_log_sd_slope",)}
+)
+#: Variables between 0 and 1, and those beside the trend's that may be negative.
+_FRACTIONS = ("score_floor", "score_ceiling")
+_REAL = ("protocol_offset", "residual_log_sd_slope")
+#: Components of the joint model, and of the one for published densities.
+JOINT_COMPONENTS = tuple(KINDS)
+DENSITY_COMPONENTS = ("family", "residual", "trend")
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One term of the generative story: its kind and the priors written for it.
+
+    Priors that the chosen kind does not use stay, so that switching kinds needs no new ones.
+    """
+
+    name: str
+    kind: str
+    priors: Mapping[str, Prior]
+
+    @property
+    def used_priors(self) -> dict[str, Prior]:
+        """Priors of the chosen kind, in the order in which the kind names them."""
+        return {name: self.priors[name] for name in KINDS[self.name][self.kind]}
+
+
+def read_component(where: str, name: str, raw: object) -> Component:
+    """Read one component with its priors."""
+    if not isinstance(raw, Mapping):
+        raise SpecError(f"{where}: {told(raw)}, allowed is a table with kind and priors")
+    kind = raw.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS[name]:
+        raise SpecError(f"{where}.kind: {told(kind)}, allowed: {', '.join(KINDS[name])}")
+    for key in raw:
+        if key not in ("kind", "priors"):
+            raise SpecError(f"{where}: unknown key {told(key)}, allowed: kind, priors")
+    priors = raw.get("priors", {})
+    if not isinstance(priors, Mapping):
+        raise SpecError(f"{where}.priors: {told(priors)}, allowed is a table")
+    known = {variable for variables in KINDS[name].values() for variable in variables}
+    known |= set(OPTIONAL_PRIORS.get(name, ()))
+    for variable in priors:
+        if variable not in known:
+            raise SpecError(
+                f"{where}.priors: unknown variable {told(variable)}{nearest_of(variable, known)}"
+            )
+    read = {key: prior_from_dict(f"{where}.priors.{key}", value) for key, value in priors.items()}
+    for variable, prior in read.items():
+        _check_fits(f"{where}.priors.{variable}", name, variable, prior)
+    component = Component(name=name, kind=kind, priors=MappingProxyType(read))
+    for variable in KINDS[name][component.kind]:
+        if variable not in component.priors:
+            raise SpecError(f"{where}.priors.{variable}: missing, kind {kind!r} needs it")
+    return component
+
+
+def _check_fits(where: str, component: str, variable: str, prior: Prior) -> None:
+    """Refuse a prior whose shape or range is not the variable's."""
+    dims = None if component in DENSITY_COMPONENTS else "benchmark"
+    if prior.dims != dims:
+        allowed = f"dims = {dims!r}" if dims else f"no dims: {variable} is one number"
+        raise SpecError(f"{where}.dims: {prior.dims!r}, allowed: {allowed}")
+    if variable in _FRACTIONS and prior.dist != "Beta":
+        raise SpecError(f"{where}.dist: {prior.dist!r}, allowed for a fraction: Beta")
+    real = component == "trend" or variable in _REAL
+    if not real and variable not in _FRACTIONS and prior.dist == "Normal":
+        allowed = ", ".join(name for name in DISTRIBUTIONS if name != "Normal")
+        raise SpecError(f"{where}.dist: 'Normal', allowed for a positive number: {allowed}")
