@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayesdense.names import CHAIN, DRAW, LLM, UNITS
 from bayesdense.observations import Floats, Observations
+from bayesdense.prior_draws import residual_parameters
 from bayesdense.residuals import LOG_DENSITY, NUMPY
 from bayesdense.spec import ModelSpec
 from bayesdense.trends import TRENDS
@@ -79,12 +80,13 @@ def _deviations(
     years = data.llms.years
     theta = {name: _flat(posterior, name)[:, None] for name in trend.parameters}
     error = data.densities.log_density - trend.eta(years, theta)
-    sd = _flat(posterior, "residual_sd")[:, None] * np.ones_like(error)
-    if spec.options.scale_trend:
-        sd = sd * np.exp(_flat(posterior, "residual_log_sd_slope")[:, None] * years)
-    shapes = {"composed": "one_sided_sd", "student_t": "residual_df"}
-    name = shapes.get(spec.residual)
-    return error, sd, _flat(posterior, name)[:, None] if name else None
+    scalars = {
+        str(name): drawn.to_numpy().reshape(-1)
+        for name, drawn in posterior.data_vars.items()
+        if set(drawn.dims) == {CHAIN, DRAW}
+    }
+    sd, shape = residual_parameters(spec, scalars, years)
+    return error, sd * np.ones_like(error), shape
 
 
 def _family(

@@ -12,6 +12,7 @@ from bayesdense.errors import SpecError
 from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LLM, RUN, UNITS
 from bayesdense.observations import JointObservations, LLMData, Observations
 from bayesdense.priors import Prior, hyper_name
+from bayesdense.residuals import SHAPES, sd_at
 from bayesdense.spec import ModelSpec
 from bayesdense.trends import TRENDS
 
@@ -236,11 +237,9 @@ def residual_parameters(
     tuple
         Arrays with an axis for the LLMs behind those of the draws; the shape is None for a normal.
     """
-    sd = np.asarray(draws["residual_sd"])[..., None]
-    if spec.options.scale_trend:
-        sd = sd * np.exp(np.asarray(draws["residual_log_sd_slope"])[..., None] * years)
-    name = {"student_t": "residual_df", "composed": "one_sided_sd"}.get(spec.residual)
-    return sd, None if name is None else np.asarray(draws[name])[..., None]
+    theta = {name: np.asarray(drawn)[..., None] for name, drawn in draws.items()}
+    sd = sd_at(theta, years, scale_trend=spec.options.scale_trend)
+    return sd, theta.get(SHAPES.get(spec.residual, ""))
 
 
 def draw_residuals(

@@ -35,6 +35,27 @@ NUMPY = SimpleNamespace(
 )
 
 
+#: Variable that shapes a kind of residual; a normal has none.
+SHAPES: Mapping[str, str] = MappingProxyType(
+    {"student_t": "residual_df", "composed": "one_sided_sd"}
+)
+
+
+def sd_at(theta: Mapping[str, Array], years: Array, *, scale_trend: bool) -> Array:
+    """Sd (or scale) of the residual: constant, or with `scale_trend` log-linear in time.
+
+    Parameters
+    ----------
+    theta
+        `residual_sd`, and with `scale_trend` `residual_log_sd_slope` (1/year).
+    years
+        Times since the origin, broadcastable with the parameters.
+    """
+    if not scale_trend:
+        return theta["residual_sd"]
+    return theta["residual_sd"] * np.exp(theta["residual_log_sd_slope"] * years)
+
+
 def normal_log_density(deviation: Array, sd: Array, shape: Array, xp: Library) -> Array:
     """Log density of Normal(0, sd)."""
     return -0.5 * (deviation / sd) ** 2 - xp.log(sd) - _HALF_LOG_2PI

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
@@ -52,11 +51,8 @@ def residual(spec: ModelSpec, llms: LLMData) -> Residual:
     """Add the residual's parameters."""
     component = spec.component("residual")
     found: Mapping[str, Tensor] = variables(spec, "residual", {}, *component.used_priors)
-    sd = found["residual_sd"]
-    if spec.options.scale_trend:
-        slope = random_variable(
-            "residual_log_sd_slope", spec.prior("residual", "residual_log_sd_slope"), {}
-        )
-        sd = sd * pt.exp(slope * np.asarray(llms.years))
-    shape = found.get("one_sided_sd", found.get("residual_df"))
-    return Residual(spec.residual, sd, shape)
+    moves = spec.options.scale_trend
+    if moves:
+        found = {**found, **variables(spec, "residual", {}, "residual_log_sd_slope")}
+    sd = residuals.sd_at(found, llms.years, scale_trend=moves)
+    return Residual(spec.residual, sd, found.get(residuals.SHAPES.get(spec.residual, "")))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from bayesdense import residuals
 from bayesdense.items import item_variance
 from bayesdense.kernel import SIZE_MARGIN, Cells, Floats, Grid, Ints, make_grid
 from bayesdense.laws import chinchilla_loss, logistic_logit_score, logit
@@ -98,15 +99,12 @@ class Posterior:
         theta, llms = self.at(draw), self.data.llms
         mean = self._logit_score(theta, nodes)
         trend = TRENDS[self.spec.trend]
-        sd = theta["residual_sd"] * np.ones(len(llms.names))
-        if self.spec.options.scale_trend:
-            sd = sd * np.exp(theta["residual_log_sd_slope"] * llms.years)
         return Terms(
             mean=self._with_offset(theta, mean),
             var=self._variance(theta, mean),
             location=llms.log_params + trend.eta(llms.years, theta),
             family_sd=float(theta["family_sd"]),
-            residual_sd=sd,
+            residual_sd=self.residual_sd(theta),
             shape=float(theta["shape"]),
         )
 
@@ -133,6 +131,12 @@ class Posterior:
         """Every k-th draw of all chains, about `n_draws` of them: a systematic sample."""
         n_draws = min(n_draws, self.size)
         return np.asarray((np.arange(n_draws) + offset) * self.size / n_draws, dtype=np.int64)
+
+    def residual_sd(self, theta: Values) -> Floats:
+        """Sd of every LLM's residual in a draw."""
+        years = self.data.llms.years
+        sd = residuals.sd_at(theta, years, scale_trend=self.spec.options.scale_trend)
+        return np.asarray(sd * np.ones(len(years)))
 
     def _logit_score(self, theta: Values, nodes: Floats) -> Floats:
         """Logit of every benchmark's score at these log sizes, (J, G)."""
@@ -188,7 +192,7 @@ def read_posterior(posterior: xr.Dataset, spec: ModelSpec, data: JointObservatio
         "protocol_sd": zeros,
         "protocol_offset": zeros,
         "family_sd": 0.0 * ones,
-        "shape": found.get("one_sided_sd", found.get("residual_df", ones)),
+        "shape": found.get(residuals.SHAPES.get(spec.residual, ""), ones),
     }
     values = {**absent, **found}
     if spec.component("family").kind == "none":
@@ -245,9 +249,7 @@ class Grids:
         """
         theta, years = posterior.at(draw), posterior.data.llms.years
         eta = np.abs(TRENDS[posterior.spec.trend].eta(years, theta)).max()
-        sd = theta["residual_sd"] * np.ones(1)
-        if posterior.spec.options.scale_trend:
-            sd = sd * np.exp(theta["residual_log_sd_slope"] * years)
+        sd = posterior.residual_sd(theta)
         parts = math.ceil(widest * per_sd / max(sd.min(), LEAST_SD) - 1e-9)
         reach = eta + 5 * theta["family_sd"] + 4 * sd.max()
         return self.get(widest / max(parts, 1), max(SIZE_MARGIN, 4.0 * math.ceil(reach / 4)))
