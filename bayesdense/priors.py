@@ -59,15 +59,14 @@ class Prior:
     @property
     def is_hierarchical(self) -> bool:
         """Whether a parameter of this prior has a prior itself."""
-        return any(isinstance(value, Prior) for value in self.kwargs.values())
+        return bool(self.inner)
 
     def top_level(self, name: str) -> Iterator[tuple[str, "Prior"]]:
         """Yield (variable, prior) of the priors in here that depend on no other variable."""
         if not self.is_hierarchical:
             yield name, self
-        for kwarg, value in self.kwargs.items():
-            if isinstance(value, Prior):
-                yield from value.top_level(hyper_name(name, kwarg))
+        for kwarg, prior in self.inner.items():
+            yield from prior.top_level(hyper_name(name, kwarg))
 
     @property
     def identity(self) -> str:
@@ -91,10 +90,25 @@ class Prior:
         }
         return out
 
-    def __str__(self) -> str:
+    @property
+    def inner(self) -> dict[str, "Prior"]:
+        """Parameters that have a prior themselves, with it."""
+        return {key: value for key, value in self.kwargs.items() if isinstance(value, Prior)}
+
+    @property
+    def distribution(self) -> str:
+        """The distribution as a paper writes it, without the scale: `Normal(mu=0, sigma=2)`."""
         inner = ", ".join(f"{key}={_short(value)}" for key, value in self.kwargs.items())
+        return f"{self.dist}({inner})"
+
+    @property
+    def scale_meaning(self) -> str:
+        """What the scale is, in words; empty without one."""
+        return DATA_SCALES[self.scale] if self.scale else ""
+
+    def __str__(self) -> str:
         times = f" x {self.scale}" if self.scale else ""
-        return f"{self.dist}({inner}){times}"
+        return f"{self.distribution}{times}"
 
 
 def hyper_name(name: str, kwarg: str) -> str:
@@ -104,7 +118,7 @@ def hyper_name(name: str, kwarg: str) -> str:
 
 def _short(value: "float | str | Prior") -> str:
     """A kwarg as `show` prints it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _exact(value: "float | str | Prior") -> str:
@@ -124,7 +138,7 @@ def prior_from_dict(where: str, raw: object) -> Prior:
     unknown = set(raw) - {"dist", "kwargs", "dims", "scale", "reason"}
     if unknown:
         raise SpecError(
-            f"{where}: unknown key {min(unknown)!r}, allowed: dist, kwargs, dims, scale, reason"
+            f"{where}: unknown key {told(min(unknown))}, allowed: dist, kwargs, dims, scale, reason"
         )
     dist = raw.get("dist")
     if not isinstance(dist, str) or dist not in DISTRIBUTIONS:

@@ -137,7 +137,7 @@ def load_spec(name_or_path: str | Path) -> ModelSpec:
         Where the file, an entry or a prior is not as it should be; the message says where, what
         it holds and what is allowed.
     """
-    path = _resolve(name_or_path)
+    path = spec_path(name_or_path)
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except RecursionError:
@@ -149,7 +149,7 @@ def load_spec(name_or_path: str | Path) -> ModelSpec:
     return spec_from_dict(raw, where=path.name)
 
 
-def _resolve(name_or_path: str | Path) -> Path:
+def spec_path(name_or_path: str | Path) -> Path:
     """File of a model: a path that is there, else a shipped name."""
     path = Path(name_or_path)
     if path.suffix == ".toml":

@@ -69,9 +69,15 @@ def format_count(value: float, mcse: float = 0.0) -> str:
     >>> format_count(7.24e9), format_count(5e12), format_count(828_225_024)
     ('7.24B', '5T', '828M')
     """
+    larger: tuple[float, str] | None = None
     for size, prefix in _PREFIXES:
         if value >= size * 0.9995:
-            return _plain(format_number(value / size, mcse / size)) + prefix
+            text = format_number(value / size, mcse / size)
+            if larger is not None and text.startswith("1,000"):  # 996M, known to 10M: 1B
+                size, prefix = larger
+                text = format_number(value / size, mcse / size)
+            return _plain(text) + prefix
+        larger = size, prefix
     return _plain(format_number(value, mcse))
 
 

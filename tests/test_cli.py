@@ -51,7 +51,7 @@ def tiny(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("list",), ("fit", "--help"), ("show", "joint")]
+    "arguments", [("--help",), ("list",), ("fit", "--help"), ("show", "densing")]
 )
 def test_quick_verbs_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
     code = (
@@ -158,6 +158,44 @@ def test_show_names_every_prior_of_a_model(call: Any) -> None:
             assert f"{name}.priors.{prior}," in out
 
 
+def test_show_tells_scale_and_reason_of_every_prior_and_where_the_model_lies(call: Any) -> None:
+    spec = bayesdense.load_spec("joint")
+    payload = json.loads(call("show", "joint", "--format", "json")[1])
+    assert payload["digest"] == spec.digest
+    assert Path(payload["path"]).name == "joint.toml"
+    assert Path(payload["path"]).is_file()
+    rows = csv.DictReader(io.StringIO(call("show", "joint", "--format", "csv")[1]))
+    told = {row["key"]: row for row in rows}
+    shown = " ".join(call("show", "joint")[1].split())
+    for name, component in spec.components.items():
+        assert f"[{name}] kind = {component.kind}" in shown
+        for variable, prior in component.priors.items():
+            for key, one in [("", prior), *((f".kwargs.{k}", p) for k, p in prior.inner.items())]:
+                row = told[f"{name}.priors.{variable}{key}"]
+                assert (row["reason"], row["scale"]) == (one.reason, one.scale or "")
+                assert one.reason in shown
+            assert not prior.scale or f"times {prior.scale}: {prior.scale_meaning}" in shown
+    assert told["residual.priors.residual_df"]["used"] == "false"
+    assert told["residual.priors.residual_sd"]["used"] == "true"
+
+
+@pytest.mark.parametrize("name", bayesdense.model_names())
+def test_what_show_says_of_set_is_true(name: str, call: Any) -> None:
+    lines = [line.split() for line in call("show", name)[1].splitlines()]
+    hints = [words[1] for words in lines if words[:1] == ["--set"]]
+    spec = bayesdense.load_spec(name)
+    assert len(hints) == 3
+    assert spec.with_overrides(hints) == spec, "the hints name entries with the values they have"
+
+
+def test_show_checks_a_model_file(tmp_path: Path, call: Any) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('schema = 1\nname = "mine"\ntrent.kind = "flat"\n', encoding="utf-8")
+    status, out, err = call("show", path)
+    assert (status, out) == (2, "")
+    assert "did you mean 'trend'?" in err
+
+
 def test_an_unknown_name_is_answered_with_the_nearest(call: Any) -> None:
     status, out, err = call("show", "jont")
     assert (status, out) == (2, "")
@@ -194,6 +232,55 @@ def test_validate_a_model_file(tmp_path: Path, call: Any) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("schema = 1\n", encoding="utf-8")
     assert call("validate", path)[0] == 2
+
+
+def test_validate_knows_names_of_models(call: Any) -> None:
+    status, out, _ = call("validate", "joint", "--format", "json")
+    payload = json.loads(out)
+    hold(payload, "validate")
+    assert (status, payload["kind"], payload["valid"]) == (0, "model", True)
+    status, out, err = call("validate", "jont")
+    assert (status, out) == (2, "")
+    assert "did you mean 'joint'?" in err
+    status, out, _ = call("validate", "jont", "--format", "json")
+    assert (status, json.loads(out)["valid"]) == (2, False)
+
+
+# Hostile input
+
+
+def one_error(answer: tuple[int, str, str]) -> str:
+    """What a refusal says: one error, status 2, no internal error and no traceback."""
+    status, out, err = answer
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "internal" not in err
+    return err
+
+
+@pytest.mark.parametrize(
+    "card",
+    ["title = " + "[" * 5000, "title = " + "9" * 5000, "title = " + "x." * 9 + "'"],
+    ids=["nested", "digits", "no toml"],
+)
+def test_a_monstrous_card_is_one_error(card: str, tiny: Path, call: Any) -> None:
+    (tiny / "card.toml").write_text(card, encoding="utf-8")
+    for verb in ("show", "validate", "point"):
+        assert "card.toml" in one_error(call(verb, tiny))
+
+
+def test_a_monstrous_number_in_a_card_is_shown(tiny: Path, call: Any) -> None:
+    number = "1" + "0" * 400
+    (tiny / "card.toml").write_text(f'title = "x"\nn = {number}\n', encoding="utf-8")
+    status, out, _ = call("show", tiny, "--format", "json")
+    assert (status, json.loads(out)["card"]["n"]) == (0, number[:60] + "...")
+
+
+def test_a_monstrous_cell_is_one_error(tiny: Path, call: Any) -> None:
+    with (tiny / "densities.csv").open("a", encoding="utf-8") as file:
+        file.write("x" * 200_000 + ",f,2024-01-01,1\n")
+    for verb in ("show", "validate", "point"):
+        assert "densities.csv" in one_error(call(verb, tiny))
 
 
 # Point
@@ -428,23 +515,58 @@ def test_table_cells_are_no_markup() -> None:
     assert "[b]x" in text
 
 
-def test_a_summary_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    fit = fake_fit(llms=[f"maker/llm-with-a-long-name-{k}-Base" for k in range(8)])
+@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("name", ["Qwen3-30B-A3B-{}", "maker/llm-with-a-long-name-{}-Base"])
+def test_a_summary_fits_a_terminal(
+    columns: int, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    names = [name.format(k) for k in range(8)]
+    fit = fake_fit(llms=names)
     content = summary.summarize(fit, fake_checks("review"))
     hold(content, "summary")
     llms = words.llm_table(text_tables.llm_text_table(fit))
     answer = words.summary_answer(content, summary.headline(content), *llms)
     emit(answer, Format.TABLE)
     shown = capsys.readouterr().out
-    assert max(map(len, shown.splitlines())) <= 80
-    assert [line[0] for line in shown.splitlines() if "2025-" in line and "B)" in line] == [
-        ">",
-        ">",
-    ]
+    assert max(map(len, shown.splitlines())) <= columns
+    assert shown == "".join(f"{line.rstrip()}\n" for line in shown.splitlines())
+    lines = [next(line for line in shown.splitlines() if one in line) for one in names]
+    assert [line[0] for line in lines] == [" "] * 6 + [">"] * 2, "no name is broken, bounds marked"
     emit(answer, Format.CSV)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["lower_bound_only"] for row in rows].count("true") == 2
     assert rows[0]["n_params"] == "6500000000"
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_checks_fit_a_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    items = [
+        {"name": "r_hat", "status": "pass", "value": 1.0043217, "threshold": 1.01, "advice": ""},
+        {
+            "name": "ppc_score_largest[HumanEval]",
+            "status": "review",
+            "value": 0.997,
+            "threshold": [0.005, 0.995],
+            "advice": "look",
+        },
+    ]
+    answer = words.checks_answer(fake_checks("review", items=items).to_dict())
+    emit(answer, Format.TABLE)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= columns
+    assert "ppc_score_largest[HumanEval]" in shown
+    assert "1.0043" in shown
+    assert "1.00432" not in shown
+    emit(answer, Format.CSV)
+    first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (first["threshold"], first["threshold_low"]) == ("1.01", "")
+    assert (second["threshold"], second["threshold_low"], second["threshold_high"]) == (
+        "", "0.005", "0.995",
+    )  # fmt: skip
 
 
 def test_check_and_summary_describe_checks_alike() -> None:

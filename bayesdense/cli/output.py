@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +20,8 @@ from bayesdense.wording import json_text, printable
 
 #: Floats below this hold whole numbers exactly.
 _EXACT: Final = 2.0**53
+#: What tables leave at the ends of lines.
+_PADDING: Final = re.compile(r" +$", re.MULTILINE)
 
 type Row = Mapping[str, object]
 
@@ -56,11 +60,13 @@ def emit(answer: Answer, form: Format) -> None:
     elif form is Format.CSV:
         _write_csv(answer.rows)
     else:
-        console = _Console(highlight=False)
-        for part in answer.body:
-            console.print(
-                _wrapped(part, console.width) if isinstance(part, str) else part, markup=False
-            )
+        console = Console(highlight=False)
+        with console.capture() as captured:
+            for part in answer.body:
+                console.print(
+                    _wrapped(part, console.width) if isinstance(part, str) else part, markup=False
+                )
+        sys.stdout.write(_PADDING.sub("", captured.get()))
 
 
 def _wrapped(text: str, width: int) -> str:
@@ -127,6 +133,7 @@ def table(
     *,
     right: Sequence[str] = (),
     compact: bool = False,
+    gap: int = 2,
 ) -> Table:
     """Lay out a table for people.
 
@@ -140,10 +147,12 @@ def table(
         Columns whose cells are aligned to the right (numbers).
     compact : bool
         Without lines, for tables that are wide or long.
+    gap : int
+        Spaces between the columns of a compact table.
     """
     made = Table(
         box=None if compact else box.SIMPLE_HEAD,
-        padding=(0, 2, 0, 0) if compact else (0, 1),
+        padding=(0, gap, 0, 0) if compact else (0, 1),
         pad_edge=False,
         header_style="bold",
     )
@@ -158,6 +167,26 @@ def table(
     for row in rows:
         made.add_row(*(Text("-" if cell is None else clean(cell)) for cell in row))
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class FirstThatFits:
+    """Several layouts of one thing, widest first: the first that fits is shown, else the last."""
+
+    layouts: Sequence[Table]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Choose by the width that a layout takes unbroken."""
+        *wide, last = self.layouts
+        room = options.max_width
+        yield next(
+            (
+                t
+                for t in wide
+                if Measurement.get(console, options.update(width=10_000), t).maximum <= room
+            ),
+            last,
+        )
 
 
 def pairs(entries: Iterable[tuple[str, object]]) -> Table:

@@ -1,6 +1,7 @@
 """Verbs that look at datasets and models: `list`, `show`, `validate`.
 
-`list` and `show` read files with the standard library only, so that they answer at once.
+`list`, and `show` of a dataset, read files with the standard library only, so that they answer at
+once.
 """
 
 import csv
@@ -13,13 +14,15 @@ from typing import Annotated, Any, Final
 import typer
 
 from bayesdense import catalog
-from bayesdense.cli.options import Format, FormatOption, complete_any, complete_dataset
+from bayesdense.cli.models import model_answer
+from bayesdense.cli.options import Format, FormatOption, complete_any
 from bayesdense.cli.output import Answer, clean, emit, pairs, table
 from bayesdense.errors import BayesdenseError, DatasetError
 from bayesdense.names import SCHEMA_VERSION
-from bayesdense.wording import nearest
+from bayesdense.wording import nearest, told
 
 CARD: Final = "card.toml"
+_LARGEST: Final = 2**63
 #: Tables of a dataset, in the order in which people read them.
 TABLES: Final = (
     "benchmarks",
@@ -90,13 +93,16 @@ def show(
     """Show a dataset's card and tables, or a model's options and priors."""
     if name in catalog.dataset_names() or Path(name).is_dir():
         answer = _card_answer(name, catalog.resolve_dataset(name))
-    elif name in catalog.model_names():
-        answer = _model_answer(name, _toml(catalog.model_path(name)))
-    elif name.endswith(".toml"):
-        answer = _model_answer(Path(name).stem, _toml(Path(name)))
+    elif _is_model(name):
+        answer = model_answer(name)
     else:
         raise BayesdenseError(_unknown(name))
     emit(answer, form)
+
+
+def _is_model(name: str) -> bool:
+    """Whether a name or path is a model's: shipped names first, then TOML files."""
+    return name in catalog.model_names() or name.endswith(".toml")
 
 
 def _unknown(name: str) -> str:
@@ -110,7 +116,7 @@ def _unknown(name: str) -> str:
 def _card_answer(name: str, folder: Path) -> Answer:
     """Say a dataset in the three forms."""
     path = folder / CARD
-    card = _plain(_toml(path)) if path.is_file() else {}
+    card = _toml(path) if path.is_file() else {}
     files = list(_tables(folder))
     listing = table(
         ("table", "rows", "columns"),
@@ -136,34 +142,10 @@ def _card_answer(name: str, folder: Path) -> Answer:
     )
 
 
-def _model_answer(name: str, spec: Mapping[str, Any]) -> Answer:
-    """Say a model in the three forms."""
-    plain = _plain(spec)
-    entries = list(_entries(plain))
-    return Answer(
-        payload={"schema": SCHEMA_VERSION, "kind": "model", "name": name, "spec": plain},
-        rows=[{"key": key, "value": value} for key, value in entries],
-        body=(
-            table(("entry", "value"), entries),
-            "Each entry is overridden by fit --set ENTRY=VALUE.",
-        ),
-    )
-
-
-def _entries(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys of a model file and their values; a prior is one entry."""
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and "dist" not in value:
-            yield from _entries(value, f"{name}.")
-        else:
-            yield name, _sentence(value)
-
-
 def _sentence(value: object) -> str:
-    """Spell a TOML value: a prior as in a paper, a list as lines, a table as pairs."""
+    """Spell a TOML value: a list as lines, a table as pairs."""
     if isinstance(value, Mapping):
-        return _distribution(value) if "dist" in value else _listing(value)
+        return _listing(value)
     if isinstance(value, list):
         return "\n".join(_sentence(item) for item in value)
     if isinstance(value, bool):
@@ -177,32 +159,26 @@ def _listing(value: Mapping[str, Any]) -> str:
     return "\n".join(f"{key}: {_sentence(item)}" for key, item in value.items())
 
 
-def _distribution(prior: Mapping[str, Any]) -> str:
-    """Spell a prior: `Normal(mu=0.34, sigma=0.1) by benchmark`."""
-    inner = ", ".join(f"{key}={_sentence(item)}" for key, item in prior.get("kwargs", {}).items())
-    dims = prior.get("dims", ())
-    by = [dims] if isinstance(dims, str) else list(dims)
-    return f"{prior['dist']}({inner})" + (f" by {', '.join(by)}" if by else "")
-
-
 def validate(
     path: Annotated[
         str,
         typer.Argument(
             metavar="PATH",
-            help="A dataset's folder or name, or a model's TOML file.",
-            autocompletion=complete_dataset,
+            help="A dataset's folder or name, or a model's TOML file or name.",
+            autocompletion=complete_any,
             show_default=False,
         ),
     ],
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Check a dataset or a model file whole, and name every problem at once.
+    """Check a dataset or a model whole, and name every problem at once.
 
     Nothing is written. Exit status 2 if there is a problem; warnings alone leave it at 0.
     """
-    kind = "model" if path.endswith(".toml") else "dataset"
+    kind = "model" if _is_model(path) and not Path(path).is_dir() else "dataset"
     try:
+        if not (_is_model(path) or path in catalog.dataset_names() or _exists(path)):
+            raise BayesdenseError(_unknown(path))
         verdict = _read_model(path) if kind == "model" else _read_dataset(path)
     except BayesdenseError as error:
         if form is Format.TABLE:
@@ -211,6 +187,14 @@ def validate(
         emit(_verdict(path, kind, {}, problems, ()), form)
         raise typer.Exit(2) from error
     emit(verdict, form)
+
+
+def _exists(path: str) -> bool:
+    """Whether there is anything at a path, also one that no file system takes."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _read_dataset(path: str) -> Answer:
@@ -266,17 +250,27 @@ def _tables(folder: Path) -> Iterator[dict[str, Any]]:
     for name in TABLES:
         path = folder / f"{name}.csv"
         if path.is_file():
-            with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-                reader = csv.reader(file)
-                columns = next(reader, [])
-                yield {"name": name, "rows": sum(1 for row in reader if row), "columns": columns}
+            columns, rows = _header_and_rows(path)
+            yield {"name": name, "rows": rows, "columns": columns}
+
+
+def _header_and_rows(path: Path) -> tuple[list[str], int]:
+    """Columns of a CSV file, and how many rows follow."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            reader = csv.reader(file)
+            return next(reader, []), sum(1 for row in reader if row)
+    except (OSError, csv.Error) as error:
+        raise BayesdenseError(f"{path}: not a readable CSV file: {error}") from error
 
 
 def _toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; what is wrong with it is said with its name."""
+    """Read a TOML file, fit for JSON; what is wrong with it is said with its name."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return _plain(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except RecursionError:
+        raise BayesdenseError(f"{path}: nested too deeply to be read") from None
+    except (OSError, ValueError) as error:  # not TOML, not UTF-8, a number of thousands of digits
         raise BayesdenseError(f"{path}: not a readable TOML file: {error}") from error
 
 
@@ -293,4 +287,6 @@ def _plain_value(value: object) -> object:
         return [_plain_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return told(value)  # JSON's readers make a float of it, or fail
     return value if isinstance(value, str | int | float | bool) else str(value)

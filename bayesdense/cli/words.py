@@ -1,11 +1,13 @@
 """Summaries, checks and numbers in the three forms in which verbs answer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
-from bayesdense.cli.output import Answer, table
+from bayesdense.cli.output import Answer, FirstThatFits, clean, table
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.statements import format_number
 
@@ -44,30 +46,60 @@ def checks_answer(checks: Mapping[str, Any]) -> Answer:
     items: Sequence[Mapping[str, Any]] = checks["items"]
     return Answer(
         payload={"schema": SCHEMA_VERSION, **checks},
-        rows=[dict(item) for item in items],
+        rows=[_check_row(item) for item in items],
         body=(
-            table(
-                ("check", "status", "value", "threshold"),
-                (_check_cells(item) for item in items),
-                right=("value",),
-            ),
+            _check_table([_check_cells(item) for item in items]),
             *check_lines(checks),
         ),
     )
 
 
-def _check_cells(item: Mapping[str, Any]) -> list[object]:
-    """Make one row of the table of checks."""
-    return [item["name"], item["status"].upper(), _shown(item["value"]), _shown(item["threshold"])]
+def _check_table(cells: Sequence[Sequence[str]]) -> RenderableType:
+    """Lay out checks in columns, or two lines a check on a narrow terminal."""
+    columns = ("check", "status", "value", "threshold")
+    lines = ([f"{name}\n  {s} {value} (threshold {limit})"] for name, s, value, limit in cells)
+    return FirstThatFits(
+        (
+            table(columns, cells, right=("value",), compact=True),
+            table(("check",), lines, compact=True),
+        )
+    )
 
 
-def _shown(value: object) -> str | None:
+def _check_row(item: Mapping[str, Any]) -> dict[str, object]:
+    """Make one row of the CSV of checks: an interval stands in two columns of its own."""
+    row = dict(item)
+    threshold, advice = row.pop("threshold"), row.pop("advice")
+    pair = threshold if isinstance(threshold, Sequence) and not isinstance(threshold, str) else None
+    low, high = pair or (None, None)
+    return {
+        **row,
+        "threshold": None if pair else threshold,
+        "threshold_low": low,
+        "threshold_high": high,
+        "advice": advice,
+    }
+
+
+def _check_cells(item: Mapping[str, Any]) -> list[str]:
+    """Make one row of the table of checks; R-hat differs from 1 in its last digits only."""
+    name, value = item["name"], item["value"]
+    near_one = name.startswith("r_hat") and isinstance(value, float)
+    return [
+        name,
+        item["status"].upper(),
+        f"{value:.4f}" if near_one else _shown(value) or "-",
+        _shown(item["threshold"], spell=lambda limit: f"{limit:g}") or "-",
+    ]
+
+
+def _shown(value: object, spell: Spell = format_number) -> str | None:
     """Spell a value or a threshold, which may be a number, a pair or words."""
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return None if value is None else str(value)
     if isinstance(value, Sequence):
-        return interval(value)
-    return str(value) if isinstance(value, int) else format_number(float(str(value)))
+        return interval(value, spell)
+    return str(value) if isinstance(value, int) else spell(float(str(value)))
 
 
 def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
@@ -106,16 +138,41 @@ def llm_table(frame: "pd.DataFrame") -> Iterator[RenderableType]:
         not fit into 80 columns.
     """
     marks = [_mark(note) for note in frame["note"]]
-    sizes = ["effective size", "density"]
-    cells = frame[["llm", "released", "parameters", *sizes]].values.tolist()
-    yield table(
-        ("", "LLM", "released", "size", "effective size (95 %)", "density (95 %)"),
-        ([mark, *row] for mark, row in zip(marks, cells, strict=True)),
-        right=("released", "size", "effective size (95 %)", "density (95 %)"),
-        compact=True,
-    )
+    columns = ["llm", "released", "parameters", "effective size", "density"]
+    rows = [
+        [mark, *cells] for mark, cells in zip(marks, frame[columns].values.tolist(), strict=True)
+    ]
+    yield FirstThatFits((_wide(rows), _narrow(rows), _stacked(rows)))
     if any(marks):
         yield "> scores give a lower bound on the size only, < an upper bound only"
+
+
+_SIZES: Final = ("effective size (95 %)", "density (95 %)")
+
+
+def _wide(rows: Sequence[Sequence[str]]) -> Table:
+    """All of it on one line."""
+    columns = ("", "LLM", "released", "size", *_SIZES)
+    return table(columns, rows, right=columns[2:], compact=True)
+
+
+def _narrow(rows: Sequence[Sequence[str]]) -> Table:
+    """One line of months and short intervals."""
+    columns = ("", "LLM", "month", "size", *_SIZES)
+    short = (
+        [mark, name, date[:7], size, *(cell.replace(" to ", "\N{EN DASH}") for cell in cells)]
+        for mark, name, date, size, *cells in rows
+    )
+    return table(columns, short, right=columns[2:], compact=True, gap=1)
+
+
+def _stacked(rows: Sequence[Sequence[str]]) -> Table:
+    """Three lines an LLM, for a terminal that is narrow or for names that are long."""
+    made = table(("", "LLM, effective size, density (95 %)"), (), compact=True, gap=1)
+    for mark, name, date, size, *cells in rows:
+        lines = [f"{clean(name)}, {date}, {size}", *(f"  {cell}" for cell in cells if cell)]
+        made.add_row(mark, Text("\n".join(lines)))
+    return made
 
 
 def _mark(note: str) -> str:
