@@ -28,7 +28,3 @@ class FitFolderError(BayesdenseError):
 
 class CheckFailure(BayesdenseError):
     """At least one check of a fit failed; raised by `Checks.raise_for_failure`."""
-
-
-class SamplingInterrupted(BayesdenseError):
-    """Sampling was interrupted before it was complete; nothing of it is kept (exit status 130)."""

@@ -9,7 +9,6 @@ import xarray as xr
 
 from bayesdense import densities, sizes
 from bayesdense._version import __version__
-from bayesdense.components.score_noise import cell_kinds
 from bayesdense.engine.runs import Posterior, as_dataset
 from bayesdense.names import (
     BENCHMARK,
@@ -217,7 +216,7 @@ def _joint_constants(data: JointObservations) -> dict[str, object]:
         "score_benchmark_idx": (SCORE_OBS, scores.benchmark_idx),
         "score_n_items": (SCORE_OBS, scores.n_items),
         "score_n_reports": (SCORE_OBS, scores.n_reports),
-        "score_noise_idx": (SCORE_OBS, cell_kinds(scores)[1]),
+        "score_noise_idx": (SCORE_OBS, scores.kinds()[1]),
         "loss_benchmark_idx": (LOSS_OBS, losses.benchmark_idx),
         "loss_run_idx": (LOSS_OBS, losses.run_idx),
         "loss_cluster_idx": (LOSS_OBS, losses.cluster_idx),

@@ -67,6 +67,14 @@ def make_grid(low: float, high: float, spacing: float) -> Grid:
     return Grid(np.concatenate([x[:1], x, x[-1:]]), np.log(widths))
 
 
+def grid_over(log_params: Floats, spacing: float, margin: float = SIZE_MARGIN) -> Grid:
+    """Lay a grid from `margin` below the smallest of these log sizes to `margin` above the largest.
+
+    What LLMs' effective sizes can be, given their actual ones.
+    """
+    return make_grid(log_params.min() - margin, log_params.max() + margin, spacing)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
     """Observed scores as the kernel reads them, sorted by LLM.

@@ -111,6 +111,16 @@ class ScoreData:
     other_protocol: Floats  # 1 where the score's protocol is not the map's
     first: Ints  # (n_llms + 1,): entries first[i]:first[i + 1] belong to LLM i
 
+    def kinds(self) -> tuple[Floats, Ints]:
+        """Distinct (benchmark, items, reports, protocol) of the scores, and the kind of each."""
+        keys = [self.benchmark_idx, self.n_items, self.n_reports, self.other_protocol]
+        kinds, index = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
+        return kinds, index.astype(np.int64)
+
+    def rows(self, n_benchmarks: int) -> Ints:
+        """Row of each score's mean: its benchmark's, or that of its other protocol after all."""
+        return self.benchmark_idx + n_benchmarks * (self.other_protocol > 0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LLMData:

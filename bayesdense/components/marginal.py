@@ -21,7 +21,7 @@ from bayesdense import kernel
 from bayesdense.components.density import Residual
 from bayesdense.components.loss_law import LossLaw
 from bayesdense.components.score_map import ScoreMap
-from bayesdense.components.score_noise import ScoreNoise, cell_kinds
+from bayesdense.components.score_noise import ScoreNoise
 from bayesdense.components.tensor import Tensor
 from bayesdense.items import item_variance
 from bayesdense.names import SCORE_OBS
@@ -95,12 +95,6 @@ class GridTerms(NamedTuple):
     log_weight: Tensor
 
 
-def make_grid(data: JointObservations, spacing: float) -> kernel.Grid:
-    """Grid over the sizes that the LLMs of this dataset can have."""
-    low, high = data.llms.log_params.min(), data.llms.log_params.max()
-    return kernel.make_grid(low - kernel.SIZE_MARGIN, high + kernel.SIZE_MARGIN, spacing)
-
-
 def observe_scores(
     law: LossLaw,
     curve: ScoreMap,
@@ -113,8 +107,8 @@ def observe_scores(
     spacing: float,
 ) -> None:
     """Add the LLMs' scores, their sizes integrated out given everything else."""
-    grid = make_grid(data, spacing)
-    kinds, noise_idx = cell_kinds(data.scores)
+    grid = kernel.grid_over(data.llms.log_params, spacing)
+    kinds, noise_idx = data.scores.kinds()
     location = pt.as_tensor(data.llms.log_params) + log_density
     terms = GridTerms(
         mean=_mean_on_grid(law, curve, data, grid, reference_tokens),
@@ -124,17 +118,13 @@ def observe_scores(
     terms = terms._replace(var=_var_on_grid(noise, terms.mean, kinds))
     # An offset of the protocol is the same for all cells of a benchmark that have it: it moves
     # the mean, as a second set of rows.
-    benchmark_row = data.scores.benchmark_idx
     if data.has_offset.any():
         shifted = terms.mean + noise.protocol_offset[:, None]
         terms = terms._replace(mean=pt.concatenate([terms.mean, shifted]))
-        benchmark_row = benchmark_row + len(data.benchmarks.names) * (
-            data.scores.other_protocol > 0
-        )
     pm.CustomDist(
         "score",
         *terms,
-        benchmark_row.astype(np.int64),
+        data.scores.rows(len(data.benchmarks.names)),
         noise_idx,
         data.scores.first,
         logp=_marginal_logp,

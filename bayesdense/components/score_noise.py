@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
 from bayesdense.components.priors import random_variable, variables
 from bayesdense.components.tensor import Tensor
 from bayesdense.kernel import Floats
-from bayesdense.observations import JointObservations, ReportData, ScoreData
+from bayesdense.observations import JointObservations, ReportData
 from bayesdense.spec import ModelSpec
 
 
@@ -60,10 +59,3 @@ def observe_reports(noise: ScoreNoise, data: ReportData) -> None:
         observed=data.sum_of_squares,
         dims="report_benchmark",
     )
-
-
-def cell_kinds(data: ScoreData) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct (benchmark, items, reports, protocol) of the cells, and each cell's kind."""
-    keys = np.stack([data.benchmark_idx, data.n_items, data.n_reports, data.other_protocol], axis=1)
-    kinds, index = np.unique(keys, axis=0, return_inverse=True)
-    return kinds, index.astype(np.int64)

@@ -29,7 +29,6 @@ from bayesdense.laws import expit
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.spec import ModelSpec
 
-_LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 #: Scale of -log(1 - share of the floor) in its coordinate: what ladders leave open.
 _FLOOR_SCALE = 0.15
 

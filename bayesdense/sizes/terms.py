@@ -15,7 +15,7 @@ import xarray as xr
 
 from bayesdense import residuals
 from bayesdense.items import item_variance
-from bayesdense.kernel import SIZE_MARGIN, Cells, Floats, Grid, Ints, make_grid
+from bayesdense.kernel import SIZE_MARGIN, Cells, Floats, Grid, Ints, grid_over
 from bayesdense.laws import chinchilla_loss, logistic_logit_score, logit
 from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, RUN
 from bayesdense.observations import JointObservations
@@ -209,14 +209,9 @@ def read_posterior(posterior: xr.Dataset, spec: ModelSpec, data: JointObservatio
 def _cells(data: JointObservations) -> tuple[Floats, Cells]:
     """Distinct kinds of cells, and the cells as the kernels read them."""
     scores = data.scores
-    keys = np.stack(
-        [scores.benchmark_idx, scores.n_items, scores.n_reports, scores.other_protocol], axis=1
-    )
-    kinds, index = np.unique(keys, axis=0, return_inverse=True)
-    row = scores.benchmark_idx + len(data.benchmarks.names) * (scores.other_protocol > 0)
-    return kinds, Cells(
-        scores.logit_score, row.astype(np.int64), index.astype(np.int64), scores.first
-    )
+    kinds, index = scores.kinds()
+    row = scores.rows(len(data.benchmarks.names))
+    return kinds, Cells(scores.logit_score, row, index, scores.first)
 
 
 def _rows(variable: xr.DataArray) -> Floats:
@@ -237,8 +232,7 @@ class Grids:
         """Grid from `margin` below the smallest LLM to `margin` above the largest."""
         key = spacing, margin
         if key not in self._laid:
-            low, high = self._log_params.min() - margin, self._log_params.max() + margin
-            self._laid[key] = make_grid(low, high, spacing)
+            self._laid[key] = grid_over(self._log_params, spacing, margin)
         return self._laid[key]
 
     def resolving(self, posterior: Posterior, draw: int, widest: float, per_sd: float) -> Grid:
