@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from bayesdense.items import item_variance
+from bayesdense.laws import logistic_logit_score
 from bayesdense.names import UNITS
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec, load_spec, spec_from_dict
@@ -21,6 +23,8 @@ FAMILIES = ("Llama", "Llama", "Mistral", "Phi", "Gemma", "Gemma", "Phi", "Qwen")
 WINDOW = (DATES[0], DATES[-1])
 REFERENCE_SIZES = 4  # runs of three token counts each
 RUNS = 12
+POINTS = 12  # of calibration, per benchmark
+POINT_ITEMS = 2000.0
 ORIGIN = "2024-03-27"
 
 
@@ -98,6 +102,8 @@ def fake_fit(
     else:
         groups |= _predictive(np.random.default_rng(seed + 1), n, chains, draws)
         groups |= _diagnostic_groups(np.random.default_rng(seed + 2), spec, n, chains, draws)
+        _add_reference_likelihoods(np.random.default_rng(seed + 4), groups)
+        _add_points(np.random.default_rng(seed + 3), groups)
         groups["llm_bounds"] = _llm_bounds(posterior, names, lower_bounds)
     tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     tree.attrs.update(_attributes(spec, n, densities_only, seed))
@@ -141,9 +147,9 @@ def _posterior(
         "param_exponent_sd": (0.2, 0.02, None), "token_exponent_mean": (-1.2, 0.1, None),
         "token_exponent_sd": (0.2, 0.02, None), "loss_noise_sd": (0.01, 1e-3, "benchmark"),
         "run_effect_sd": (0.01, 1e-3, "benchmark"), "size_effect_sd": (0.01, 1e-3, "benchmark"),
-        "run_effect": (0.0, 0.01, "run"), "score_floor": (0.25, 0.01, "benchmark"),
-        "score_ceiling": (0.94, 0.02, "benchmark"), "score_slope": (20.0, 2.0, "benchmark"),
-        "loss_midpoint": (0.18, 0.02, "benchmark"), "map_noise_sd": (0.15, 0.02, "benchmark"),
+        "run_effect": (0.0, 0.01, "run"), "score_floor": (0.25, 0.002, "benchmark"),
+        "score_ceiling": (0.94, 0.003, "benchmark"), "score_slope": (20.0, 0.3, "benchmark"),
+        "loss_midpoint": (0.18, 0.001, "benchmark"), "map_noise_sd": (0.15, 0.02, "benchmark"),
         "discrepancy_sd": (0.3, 0.03, "benchmark"), "protocol_sd": (0.15, 0.02, "benchmark"),
         "trend_intercept": (-0.5, 0.2, None), "family_sd": (0.7, 0.1, None),
         "family_effect": (0.0, 0.5, "family"), "residual_sd": (0.8, 0.08, None),
@@ -211,6 +217,19 @@ def _likelihoods(
     return {"log_likelihood": xr.Dataset(data, coords=coords)}
 
 
+def _add_reference_likelihoods(rng: np.random.Generator, groups: dict[str, xr.Dataset]) -> None:
+    """Log likelihoods of losses by size, and of calibration points."""
+    kept = groups["log_likelihood"]
+    counts = {
+        ("loss", "loss_cluster"): REFERENCE_SIZES * len(BENCHMARKS),
+        ("loss_score", "point_obs"): POINTS * len(BENCHMARKS),
+    }
+    for (name, dim), count in counts.items():
+        shape = (kept.sizes["chain"], kept.sizes["draw"], count)
+        kept[name] = (("chain", "draw", dim), rng.normal(-1.5, 0.2, shape))
+        kept.coords[dim] = [f"{name} {k}" for k in range(count)]
+
+
 def _predictive(rng: np.random.Generator, n: int, chains: int, draws: int) -> dict[str, xr.Dataset]:
     """Logits of scores, log losses and logits of calibration points, with their replicates."""
     shape, cells = (chains, draws), len(BENCHMARKS)
@@ -219,7 +238,6 @@ def _predictive(rng: np.random.Generator, n: int, chains: int, draws: int) -> di
     expected = rng.uniform(-0.5, 1.0, n * cells)
     deviation = rng.normal(0.0, size_sd, n)
     law = np.tile(np.linspace(-0.8, -1.4, RUNS), cells)
-    points = rng.uniform(-1.0, 1.0, 12 * cells)
 
     def losses(*lead: int) -> np.ndarray:
         by_size = rng.normal(0.0, 0.01, (*lead, REFERENCE_SIZES * cells))
@@ -228,7 +246,6 @@ def _predictive(rng: np.random.Generator, n: int, chains: int, draws: int) -> di
     observed = {
         "score": expected + deviation[llm] + rng.normal(0.0, cell_sd, llm.size),
         "loss": losses(),
-        "loss_score": points + rng.normal(0.0, 0.15, points.size),
     }
     # the sizes that were drawn for a posterior draw are known to .1, sizes anew to their scatter
     given = deviation[llm] + rng.normal(0.0, 0.1, (*shape, n))[..., llm]
@@ -237,10 +254,8 @@ def _predictive(rng: np.random.Generator, n: int, chains: int, draws: int) -> di
         "score": expected + given + rng.normal(0.0, cell_sd, (*shape, llm.size)),
         "score_new": expected + anew + rng.normal(0.0, cell_sd, (*shape, llm.size)),
         "loss": losses(*shape),
-        "loss_score": points + rng.normal(0.0, 0.15, (*shape, points.size)),
     }
-    dims = {"score": "score_obs", "loss": "loss_obs", "loss_score": "point_obs"}
-    dims["score_new"] = "score_obs"
+    dims = {"score": "score_obs", "score_new": "score_obs", "loss": "loss_obs"}
     after = xr.Dataset(
         {name: (("chain", "draw", dims[name]), values) for name, values in replicated.items()},
         coords={"chain": np.arange(chains), "draw": np.arange(draws)},
@@ -252,6 +267,22 @@ def _predictive(rng: np.random.Generator, n: int, chains: int, draws: int) -> di
         "posterior_predictive": after,
         "prior_predictive": after.isel(chain=[0]),
     }
+
+
+def _add_points(rng: np.random.Generator, groups: dict[str, xr.Dataset]) -> None:
+    """Calibration points and their replicates, each from one draw's score map."""
+    j = np.repeat(np.arange(len(BENCHMARKS)), POINTS)
+    theta = groups["posterior"].isel(benchmark=xr.DataArray(j, dims="point_obs"))
+    loss = xr.DataArray(np.tile(np.linspace(0.1, 0.3, POINTS), len(BENCHMARKS)), dims="point_obs")
+    curve = ("score_floor", "score_ceiling", "score_slope", "loss_midpoint")
+    mean = logistic_logit_score(loss, *(theta[name] for name in curve))
+    var = theta["map_noise_sd"] ** 2 + item_variance(mean, POINT_ITEMS)
+    drawn = (mean + var**0.5 * rng.normal(size=mean.shape)).drop_vars("benchmark")
+    truth = mean + var**0.5 * rng.normal(size=j.size)
+    groups["posterior_predictive"]["loss_score"] = drawn
+    groups["observed_data"]["loss_score"] = ("point_obs", truth.values[0, 3])
+    groups["constant_data"]["point_loss"] = loss
+    groups["constant_data"]["n_items"] = ("benchmark", np.full(len(BENCHMARKS), POINT_ITEMS))
 
 
 def _density_predictive(
@@ -332,7 +363,7 @@ def _constant_data(names: Sequence[str], densities_only: bool) -> xr.Dataset:
         data["loss_benchmark_idx"] = ("loss_obs", np.repeat(np.arange(len(BENCHMARKS)), RUNS))
         data["loss_run_idx"] = ("loss_obs", np.tile(np.arange(RUNS), len(BENCHMARKS)))
         data["loss_cluster_idx"] = ("loss_obs", _loss_cluster_idx())
-        data["point_benchmark_idx"] = ("point_obs", np.repeat(np.arange(len(BENCHMARKS)), 12))
+        data["point_benchmark_idx"] = ("point_obs", np.repeat(np.arange(len(BENCHMARKS)), POINTS))
         data["reference_max_params"] = ((), 828_225_024.0)
         data["reference_max_tokens"] = ((), 49_693_501_440.0)
     return xr.Dataset(data, coords=coords)

@@ -11,7 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 import xarray as xr
-from fake_fit import BENCHMARKS, FAMILIES, SIZES, fake_fit
+from fake_fit import BENCHMARKS, FAMILIES, fake_fit
 from scipy import stats
 
 from bayesdense.checks import THRESHOLDS, CheckResult, Checks, Thresholds, check
@@ -136,7 +136,8 @@ def test_every_check_is_made_by_some_fit() -> None:
         fake_fit(draws=100, options={"feedback": "cut"}),
         fake_fit(draws=100, densities_only=True),
     ]
-    assert {base(result.name) for made in fits for result in check(made).items} == NAMES
+    made = {base(result.name) for made in fits for result in check(made).items}
+    assert made == NAMES - {"ppc_score_correlation"}, "which takes three benchmarks: test_patterns"
 
 
 def test_the_dictionary_is_the_section_of_the_summary(checks: Checks) -> None:

@@ -4,6 +4,7 @@
 gives REVIEW where it is news about the data or the model, FAIL where the numbers cannot be used.
 """
 
+from bayesdense.checks.patterns import patterns
 from bayesdense.checks.predictive import predictive
 from bayesdense.checks.quadrature import quadrature
 from bayesdense.checks.sampling import finite, sampling
@@ -37,7 +38,7 @@ def check(fit: Fit) -> Checks:
     found = stages(fit) if is_cut(fit) else sampling(fit)
     whole = finite(fit.posterior)
     # What is computed from draws that are no numbers would only repeat that they are none.
-    rest = () if whole.status == "fail" else (*quadrature(fit), *predictive(fit), *structure(fit))
+    rest = () if whole.status == "fail" else _beyond_sampling(fit)
     return Checks(
         items=(whole, *found.items, *rest),
         max_rhat=found.max_rhat,
@@ -45,3 +46,8 @@ def check(fit: Fit) -> Checks:
         min_ess_tail=found.min_ess_tail,
         divergences=found.divergences,
     )
+
+
+def _beyond_sampling(fit: Fit) -> tuple[CheckResult, ...]:
+    """Numerical error, misfit, and what the answer leans on."""
+    return (*quadrature(fit), *predictive(fit), *patterns(fit), *structure(fit))

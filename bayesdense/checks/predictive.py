@@ -73,7 +73,7 @@ def predictive(fit: Fit) -> Iterator[CheckResult]:
     """Check how well the model describes its data, as far as the fit holds replicates."""
     observed, replicated = fit.group("observed_data"), fit.group("posterior_predictive")
     if "score" in observed and "score_new" in replicated:
-        yield from _score_checks(fit, observed["score"], replicated["score_new"])
+        yield from _score_checks(fit)
     if "loss" in observed and "loss" in replicated:
         yield from _loss_checks(fit, observed["loss"], replicated["loss"])
     if "loss_score" in observed and "loss_score" in replicated:
@@ -97,25 +97,32 @@ def residuals(
     return Residuals(values - centre, draws - centre, known)
 
 
-def p_value(observed: float, replicated: Floats) -> float:
-    """P(T(replicate) > T(observed)), ties counted half."""
+def p_value(observed: float | Floats, replicated: Floats) -> float:
+    """P(T(replicate) > T(observed)), ties counted half; T of the data may differ by draw."""
     return float((replicated > observed).mean() + 0.5 * (replicated == observed).mean())
 
 
-def _score_checks(
-    fit: Fit, observed: xr.DataArray, replicated: xr.DataArray
-) -> Iterator[CheckResult]:
-    """Check scores of LLMs against replicates whose sizes are drawn anew from trend and family.
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOver:
+    """Scores of LLMs about their prediction, and beside the other scores of their LLM."""
+
+    found: Residuals
+    of_llm: tuple[Floats, Floats]  # mean standardised residual of each LLM, observed, replicated
+    beside: Residuals
+    llm: Ints
+    benchmark: Ints
+
+
+def score_residuals(fit: Fit) -> LeftOver:
+    """Take scores and replicates whose sizes are drawn anew from trend and family.
 
     Replicates given the sizes that were fitted to these very scores would scatter more than the
-    scores do, and so hide misfit. The largest residual is one of a score beside the other scores
-    of its LLM, which takes the size out of data and replicates alike.
+    scores do, and so hide misfit. A score beside the other scores of its LLM has the size taken
+    out, of data and replicates alike.
     """
     names = row_labels(fit, llm="score_llm_idx", benchmark="score_benchmark_idx")
-    found = residuals(observed, replicated, names)
-    for name, part in _by_benchmark(fit, found, "score_benchmark_idx"):
-        yield _centre("ppc_score_mean", part, "scores", name)
-        yield _spread("ppc_score_sd", part, "scores", name)
+    observed, replicated = fit.group("observed_data"), fit.group("posterior_predictive")
+    found = residuals(observed["score"], replicated["score_new"], names)
     llm = index(fit, "score_llm_idx")
     share = _averaging(llm)
     of_llm = found.observed_standard @ share, found.replicated_standard @ share
@@ -124,9 +131,18 @@ def _score_checks(
         found.replicated_standard - of_llm[1][:, llm],
         found.labels,
     )
-    for name, part in _by_benchmark(fit, beside, "score_benchmark_idx"):
+    return LeftOver(found, of_llm, beside, llm, index(fit, "score_benchmark_idx"))
+
+
+def _score_checks(fit: Fit) -> Iterator[CheckResult]:
+    """Check scores: mean, sd, largest residual beside the LLM's other scores, families."""
+    left = score_residuals(fit)
+    for name, part in _by_benchmark(fit, left.found, "score_benchmark_idx"):
+        yield _centre("ppc_score_mean", part, "scores", name)
+        yield _spread("ppc_score_sd", part, "scores", name)
+    for name, part in _by_benchmark(fit, left.beside, "score_benchmark_idx"):
         yield _extreme("ppc_score_largest", part, name)
-    yield from _family_check(fit, *of_llm)
+    yield from _family_check(fit, *left.of_llm)
 
 
 def _loss_checks(
@@ -154,7 +170,7 @@ def _between(found: Residuals, sizes: Ints, benchmark: str) -> CheckResult:
     p = p_value(
         float((found.observed @ share).var(ddof=1)), (found.replicated @ share).var(axis=1, ddof=1)
     )
-    return _misfit(
+    return misfit(
         "ppc_loss_between_sizes",
         p,
         "variance between sizes of the log losses' residuals",
@@ -181,7 +197,7 @@ def _family_check(fit: Fit, observed: Floats, replicated: Floats) -> Iterator[Ch
     if len(family) == len(size):
         return
     p = p_value(float(_within_sd(observed[None, :], family)[0]), _within_sd(replicated, family))
-    yield _misfit(
+    yield misfit(
         "ppc_within_family",
         p,
         "scatter of LLMs within their families",
@@ -215,13 +231,13 @@ def _by_benchmark(fit: Fit, found: Residuals, name: str) -> Iterator[tuple[str, 
 def _centre(check: str, found: Residuals, what: str, benchmark: str | None) -> CheckResult:
     """Check the mean."""
     p = p_value(float(found.observed.mean()), found.replicated.mean(axis=1))
-    return _misfit(check, p, f"mean of the {what}", "the model is off as a whole here", benchmark)
+    return misfit(check, p, f"mean of the {what}", "the model is off as a whole here", benchmark)
 
 
 def _spread(check: str, found: Residuals, what: str, benchmark: str | None) -> CheckResult:
     """Check the sd."""
     p = p_value(float(found.observed.std(ddof=1)), found.replicated.std(axis=1, ddof=1))
-    return _misfit(
+    return misfit(
         check, p, f"scatter of the {what}", "the noise is not of the size assumed", benchmark
     )
 
@@ -232,10 +248,10 @@ def _extreme(check: str, found: Residuals, benchmark: str | None) -> CheckResult
     p = p_value(float(size.max()), np.abs(found.replicated_standard).max(axis=1))
     k = int(size.argmax())
     what = f"largest residual, {found.labels[k]} ({found.observed_standard[k]:+.1f} sd),"
-    return _misfit(check, p, what, "look at that entry and at its source", benchmark)
+    return misfit(check, p, what, "look at that entry and at its source", benchmark)
 
 
-def _misfit(check: str, p: float, what: str, remedy: str, of: str | None) -> CheckResult:
+def misfit(check: str, p: float, what: str, remedy: str, of: str | None) -> CheckResult:
     """Judge a p-value; the advice says on which side the data lie."""
     side = f"smaller than in {p:.1%}" if p > 0.5 else f"larger than in {1 - p:.1%}"
     return judged(check, p, f"{what} is {side} of the replicates", remedy, of=of)

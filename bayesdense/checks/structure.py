@@ -13,7 +13,7 @@ from arviz_stats.loo import loo
 from scipy.special import ndtr, ndtri
 
 from bayesdense import derive
-from bayesdense.checks.arrays import Floats, labels, matrix
+from bayesdense.checks.arrays import Floats, matrix
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, informed, judged, unmeasured
@@ -39,20 +39,28 @@ def structure(fit: Fit) -> Iterator[CheckResult]:
 
 
 def _pareto_k(fit: Fit) -> Iterator[CheckResult]:
-    """Check that leaving out any one LLM needs no refit; a cut fit has no such posterior."""
+    """Check that leaving out any one datum needs no refit; a cut fit has no such posterior."""
     likelihood = fit.group("log_likelihood")
-    if LLM not in likelihood or is_cut(fit):
+    if is_cut(fit):
         return
-    values = pareto_k(fit)
-    names = labels(fit, LLM) or [str(k) for k in range(values.size)]
-    high = [name for name, k in zip(names, values.values, strict=True) if not k <= _GOOD_K]
-    found = f"LLMs that move the posterior: {listing(high, _NAMED)}" if high else ""
-    remedy = "their leave-one-out scores need a refit without them; look at their data"
-    yield judged("pareto_k", float(values.max(skipna=False)), found, remedy)
+    for name, what, check in (
+        (LLM, "LLMs", "pareto_k"),
+        ("loss", "reference losses of a size", "pareto_k_reference"),
+        ("loss_score", "calibration points", "pareto_k_reference"),
+    ):
+        if name not in likelihood:
+            continue
+        values = pareto_k(fit, name)
+        rows = [str(row) for row in values[values.dims[0]].values]
+        high = [row for row, k in zip(rows, values.values, strict=True) if not k <= _GOOD_K]
+        found = f"{what} that move the posterior: {listing(high, _NAMED)}" if high else ""
+        remedy = "leaving them out needs a refit without them; look at their data"
+        of = None if name == LLM else name
+        yield judged(check, float(values.max(skipna=False)), found, remedy, of=of)
 
 
-def pareto_k(fit: Fit) -> xr.DataArray:
-    """Pareto k-hat of leaving out each LLM, by ArviZ."""
+def pareto_k(fit: Fit, name: str = LLM) -> xr.DataArray:
+    """Pareto k-hat of leaving out each LLM (or each entry of another likelihood), by ArviZ."""
     # ArviZ takes the relative efficiency over the whole posterior: the growth rate and its like
     # are enough, and a hundred sizes would cost more than the smoothing itself.
     posterior = fit.posterior
@@ -60,12 +68,12 @@ def pareto_k(fit: Fit) -> xr.DataArray:
     tree = xr.DataTree.from_dict(
         {
             "/posterior": posterior[scalars],
-            "/log_likelihood": fit.group("log_likelihood")[[LLM]],
+            "/log_likelihood": fit.group("log_likelihood")[[name]],
         }
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "k is too high": that is what we report
-        result = _loo(tree, var_name=LLM, pointwise=True)
+        result = _loo(tree, var_name=name, pointwise=True)
     values: xr.DataArray = result.pareto_k
     return values
 

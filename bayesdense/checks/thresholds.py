@@ -194,6 +194,9 @@ class Thresholds:
     pareto_k: AtMost = AtMost(
         0.7, math.inf, "Vehtari et al. 2024: above, leaving the LLM out needs a refit"
     )
+    pareto_k_reference: AtMost = AtMost(
+        0.7, math.inf, "as for LLMs: a law or map that leans on one size or one point"
+    )
     ppc_score_mean: Within = _MISFIT
     ppc_score_sd: Within = _MISFIT
     ppc_score_largest: Within = _MISFIT
@@ -201,7 +204,13 @@ class Thresholds:
     ppc_loss_sd: Within = _MISFIT
     ppc_loss_largest: Within = _MISFIT
     ppc_loss_between_sizes: Within = _MISFIT
+    ppc_score_correlation: Within = _MISFIT
+    ppc_score_time: Within = _MISFIT
+    ppc_score_size: Within = _MISFIT
+    ppc_score_family: Within = _MISFIT
     ppc_point_sd: Within = _MISFIT
+    ppc_point_largest: Within = _MISFIT
+    ppc_point_pattern: Within = _MISFIT
     ppc_density_sd: Within = _MISFIT
     ppc_density_largest: Within = _MISFIT
     ppc_within_family: Within = _MISFIT
