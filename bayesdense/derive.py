@@ -8,24 +8,31 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, Probability, tails
 from bayesdense.names import (
+    BENCHMARK,
     CHAIN,
     CI_PROB,
     DAYS_PER_YEAR,
     DRAW,
     FAMILY,
     INNER_CI_PROB,
+    LAW_PARAMETERS,
     LLM,
+    MAP_PARAMETERS,
     PAPER_SLOPE_PER_DAY,
+    UNITS,
 )
 from bayesdense.results import Fit
 from bayesdense.trends import TRENDS, Trend
 
 _SAMPLE_DIMS = (CHAIN, DRAW)
+#: How `UNITS` names the unit of a benchmark's losses, which the data alone know.
+_A_LOSS_UNIT = UNITS["loss_floor"]
 
 
 def growth_rate(fit: Fit, at: str | None = None) -> Estimate:
@@ -239,6 +246,81 @@ def llm_estimates(fit: Fit) -> xr.Dataset:
         n_params=constant.get("n_params", unknown),
         extrapolation=table["effective_params"] / largest_reference(fit),
     ).assign_coords(release_date=(LLM, release_dates(fit).sel({LLM: names}).values))
+
+
+def benchmark_parameters(fit: Fit) -> xr.Dataset:
+    """Parameters of every benchmark's loss law and score map, draw by draw.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims (chain, draw, benchmark); the arguments of `laws.chinchilla_loss` (`loss_floor` only
+        where the model has a floor) and of `laws.logistic_score`, each with ``attrs["units"]``:
+        in the data's loss unit where all benchmarks share one. Coordinates: `loss_unit`
+        (benchmark); `params_centre` and `tokens_centre`, the parameters and tokens at which
+        `param_coef` and `token_coef` are losses.
+
+    Raises
+    ------
+    BayesdenseError
+        The fit is of densities only, and so knows no laws.
+    """
+    wanted = (*LAW_PARAMETERS, *MAP_PARAMETERS)
+    reason = "a fit of densities only has no laws"
+    draws = {
+        name: _posterior(fit, name, reason)
+        for name in wanted
+        if name != "loss_floor" or name in fit.posterior
+    }
+    units = _loss_units(fit, draws["param_coef"][BENCHMARK])
+    shared = units[0] if len(set(units)) == 1 else _A_LOSS_UNIT
+    table = xr.Dataset(
+        {name: _with_units(values, _unit_of(name, shared)) for name, values in draws.items()}
+    )
+    return table.assign_coords(
+        loss_unit=(BENCHMARK, units),
+        params_centre=math.exp(_scalar(fit, "log_params_centre")),
+        tokens_centre=math.exp(_scalar(fit, "log_tokens_centre")),
+    )
+
+
+def benchmark_table(fit: Fit) -> pd.DataFrame:
+    """Medians and 95 % intervals of `benchmark_parameters`, one row per benchmark and parameter.
+
+    Returns
+    -------
+    pandas.DataFrame
+        benchmark, parameter, unit (the benchmark's own), median, eti95_lower, eti95_upper.
+    """
+    draws = benchmark_parameters(fit)
+    units = dict(zip(draws[BENCHMARK].values.tolist(), draws["loss_unit"].values, strict=True))
+    rows = [
+        {
+            "benchmark": name,
+            "parameter": parameter,
+            "unit": _unit_of(str(parameter), str(unit)),
+            **dict(zip(("median", "eti95_lower", "eti95_upper"), values, strict=True)),
+        }
+        for name, unit in units.items()
+        for parameter, drawn in draws.data_vars.items()
+        for values in [quantiles(drawn.sel({BENCHMARK: name}), [0.5, *tails(CI_PROB)]).values]
+    ]
+    return pd.DataFrame(rows)
+
+
+def _loss_units(fit: Fit, benchmarks: xr.DataArray) -> list[str]:
+    """Loss unit of each benchmark; fits of earlier versions do not know it."""
+    constant = fit.group("constant_data")
+    if "loss_unit" not in constant:
+        return [_A_LOSS_UNIT] * benchmarks.size
+    return [str(unit) for unit in constant["loss_unit"].values]
+
+
+def _unit_of(parameter: str, loss_unit: str) -> str:
+    """Unit of a parameter where losses have this unit."""
+    unit = UNITS[parameter]
+    inverse = f"1/({loss_unit})" if "/" in loss_unit else f"1/{loss_unit}"
+    return {_A_LOSS_UNIT: loss_unit, "1/loss unit": inverse}.get(unit, unit)
 
 
 def column_names(stem: str) -> tuple[str, str, str]:

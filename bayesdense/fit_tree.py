@@ -227,6 +227,7 @@ def _joint_constants(data: JointObservations) -> dict[str, object]:
         "n_items": (BENCHMARK, names.n_items),
         "chance": (BENCHMARK, names.chance),
         "loss_centre": (BENCHMARK, names.loss_centre),
+        "loss_unit": (BENCHMARK, list(names.loss_units)),
         "log_params_centre": losses.log_params_centre,
         "log_tokens_centre": losses.log_tokens_centre,
         "reference_max_params": losses.max_params,

@@ -31,6 +31,17 @@ DEFAULT_TUNE: Final = 500
 DEFAULT_CHAINS: Final = 4
 DEFAULT_SEED: Final = 20250901
 
+#: Parameters of a benchmark, in the order of the arguments of `laws.chinchilla_loss` and of
+#: `laws.logistic_logit_score`.
+LAW_PARAMETERS: Final = (
+    "loss_floor",
+    "param_coef",
+    "param_exponent",
+    "token_coef",
+    "token_exponent",
+)
+MAP_PARAMETERS: Final = ("score_floor", "score_ceiling", "score_slope", "loss_midpoint")
+
 #: Units of the posterior's variables, written to `attrs["units"]`.
 UNITS: Final[dict[str, str]] = {
     "loss_floor": "loss unit of the benchmark",

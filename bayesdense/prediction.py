@@ -12,11 +12,17 @@ from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
 from bayesdense.items import draw_score
 from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
-from bayesdense.names import BENCHMARK, CHAIN, CI_PROB, DRAW, SCHEMA_VERSION
+from bayesdense.names import (
+    BENCHMARK,
+    CHAIN,
+    CI_PROB,
+    DRAW,
+    LAW_PARAMETERS,
+    MAP_PARAMETERS,
+    SCHEMA_VERSION,
+)
 from bayesdense.results import Fit
 
-_LAW = ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent")
-_MAP = ("score_floor", "score_ceiling", "score_slope", "loss_midpoint")
 _SAMPLE_DIMS = (CHAIN, DRAW)
 
 
@@ -100,7 +106,7 @@ def _predictions(
     fit: Fit, draws: xr.Dataset, size: float, token: float, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Predictions of one run on every benchmark."""
-    law = (draws.get(name, 0.0) for name in _LAW)
+    law = (draws.get(name, 0.0) for name in LAW_PARAMETERS)
     with np.errstate(over="ignore"):
         mean = chinchilla_loss(
             math.log(size) - float(_constant(fit, "log_params_centre")),
@@ -113,7 +119,7 @@ def _predictions(
             "sizes nearer to those of the reference runs"
         )
     new = mean * np.exp(_noise(rng, _run_var(draws), mean))
-    curve = [draws[name] for name in _MAP]
+    curve = [draws[name] for name in MAP_PARAMETERS]
     mean_logit, new_logit = (logistic_logit_score(loss, *curve) for loss in (mean, new))
     new_logit = new_logit + _noise(rng, draws["map_noise_sd"] ** 2, new_logit)
     new_logit = new_logit.transpose(..., BENCHMARK)

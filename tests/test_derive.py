@@ -10,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesdense import derive
+from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, probability, quantile_mcse, tails
+from bayesdense.fit_tree import constant_data
+from bayesdense.observations import observe
 from bayesdense.results import Fit
+from bayesdense.spec import load_spec
 
 LN2_DAYS = 365.25 * math.log(2.0)
 RATES = st.floats(-20.0, 20.0, allow_subnormal=False)
@@ -320,3 +324,73 @@ def test_columns_commute_with_exp(mean: float, sd: float) -> None:
     )
     median, lower, upper = (v.item() for v in derive._columns("x", draws).values())
     assert 0.0 <= lower <= median <= upper
+
+
+# ---------------------------------------------------------------- laws and maps of benchmarks
+
+
+def with_loss_units(fit: Fit, *units: str) -> Fit:
+    tree = fit.tree.copy()
+    constant = fit.group("constant_data").assign(
+        loss_unit=("benchmark", list(units)),
+        log_params_centre=math.log(2e8),
+        log_tokens_centre=math.log(5e9),
+    )
+    tree["constant_data"] = xr.DataTree(constant)
+    return Fit(tree, fit.spec)
+
+
+def test_benchmark_parameters_are_the_draws_with_the_data_s_units(fit: Fit) -> None:
+    found = derive.benchmark_parameters(with_loss_units(fit, "nats/token", "nats/token"))
+    assert set(found) == {
+        "loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent",
+        "score_floor", "score_ceiling", "score_slope", "loss_midpoint",
+    }  # fmt: skip
+    for name, drawn in found.items():
+        assert drawn.dims == ("chain", "draw", "benchmark")
+        np.testing.assert_array_equal(drawn.values, fit.posterior[name].values)
+    assert found["param_coef"].attrs == {"units": "nats/token"}
+    assert found["score_slope"].attrs == {"units": "1/(nats/token)"}
+    assert found["score_ceiling"].attrs == {"units": "fraction"}
+    assert found["loss_unit"].values.tolist() == ["nats/token", "nats/token"]
+    assert float(found["params_centre"]) == pytest.approx(2e8)
+    assert float(found["tokens_centre"]) == pytest.approx(5e9)
+
+
+def test_benchmarks_of_two_loss_units_keep_their_own(fit: Fit) -> None:
+    mixed = with_loss_units(fit, "nats", "bits/byte")
+    assert derive.benchmark_parameters(mixed)["loss_midpoint"].attrs["units"] == (
+        "loss unit of the benchmark"
+    )
+    table = derive.benchmark_table(mixed).set_index(["benchmark", "parameter"])
+    slope = table.xs("score_slope", level="parameter")["unit"]
+    assert slope.to_dict() == {"MMLU": "1/nats", "BBH": "1/(bits/byte)"}
+    drawn = fit.posterior["score_slope"].sel(benchmark="BBH").values
+    row = table.loc[("BBH", "score_slope"), ["eti95_lower", "median", "eti95_upper"]]
+    np.testing.assert_allclose(row.to_numpy(float), np.quantile(drawn, [0.025, 0.5, 0.975]))
+    assert len(table) == 2 * 9
+
+
+def test_a_law_without_floor_and_a_fit_without_units(fit: Fit) -> None:
+    tree = fit.tree.copy()
+    tree["posterior"] = xr.DataTree(fit.posterior.drop_vars("loss_floor"))
+    tree["constant_data"] = xr.DataTree(
+        fit.group("constant_data").drop_vars("loss_unit", errors="ignore")
+    )
+    found = derive.benchmark_parameters(Fit(tree, fit.spec))
+    assert "loss_floor" not in found
+    assert found["param_coef"].attrs["units"] == "loss unit of the benchmark"
+
+
+def test_a_fit_of_densities_has_no_laws() -> None:
+    with pytest.raises(BayesdenseError, match="a fit of densities only has no laws"):
+        derive.benchmark_parameters(fake_fit(densities_only=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("densing", "nats/token"), ("olmo-ladder", "bits/byte")]
+)
+def test_a_fit_keeps_the_loss_unit_of_its_data(name: str, unit: str) -> None:
+    kept = constant_data(observe(load_spec("joint"), load_dataset(name)))
+    assert set(kept["loss_unit"].values.tolist()) == {unit}
+    assert kept["loss_unit"].dims == ("benchmark",)

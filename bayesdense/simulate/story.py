@@ -10,8 +10,10 @@ from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
 from bayesdense.names import (
     BENCHMARK,
     FAMILY,
+    LAW_PARAMETERS,
     LLM,
     LOSS_OBS,
+    MAP_PARAMETERS,
     POINT_OBS,
     RUN,
     SCORE_OBS,
@@ -24,8 +26,6 @@ from bayesdense.trends import TRENDS
 #: Dim of the replicated reports' sums of squares, and of calibration points held out of the fit.
 REPORT_BENCHMARK = "report_benchmark"
 HELDOUT_OBS = "heldout_obs"
-_LAW = ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent")
-_MAP = ("score_floor", "score_ceiling", "score_slope", "loss_midpoint")
 #: Log size about the centre beyond which no law moves any more, and exp stays finite.
 _FARTHEST = 300.0
 
@@ -157,14 +157,14 @@ def law_at(
     """Loss by the law for these entries of `benchmark`, draw by draw."""
     values = [
         theta[name].isel({BENCHMARK: benchmark}) if name in theta else xr.DataArray(0.0)
-        for name in _LAW
+        for name in LAW_PARAMETERS
     ]
     return xr.DataArray(chinchilla_loss(log_params_ratio, log_tokens_ratio, *values))
 
 
 def map_at(theta: xr.Dataset, benchmark: xr.DataArray | slice, loss: xr.DataArray) -> xr.DataArray:
     """Logit of the score by the map for these entries of `benchmark`, draw by draw."""
-    values = (theta[name].isel({BENCHMARK: benchmark}) for name in _MAP)
+    values = (theta[name].isel({BENCHMARK: benchmark}) for name in MAP_PARAMETERS)
     return xr.DataArray(logistic_logit_score(loss, *values))
 
 

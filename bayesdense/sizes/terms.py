@@ -17,14 +17,12 @@ from bayesdense import residuals
 from bayesdense.items import item_variance
 from bayesdense.kernel import SIZE_MARGIN, Cells, Floats, Grid, Ints, grid_over
 from bayesdense.laws import chinchilla_loss, logistic_logit_score, logit
-from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, RUN
+from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LAW_PARAMETERS, MAP_PARAMETERS, RUN
 from bayesdense.observations import JointObservations
 from bayesdense.spec import ModelSpec
 from bayesdense.trends import TRENDS
 
-#: In the order of the arguments of `laws.chinchilla_loss` and `laws.logistic_logit_score`.
-LAW = ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent")
-MAP = ("score_floor", "score_ceiling", "score_slope", "loss_midpoint")
+LAW, MAP = LAW_PARAMETERS, MAP_PARAMETERS  # short: they stand in many lines
 _NOISE = ("discrepancy_sd", "protocol_sd", "protocol_offset")
 #: Residual sds below this are resolved as if they were this: the scores blur sizes by more.
 LEAST_SD = 0.05
