@@ -23,28 +23,48 @@ if TYPE_CHECKING:
     from bayesdense.checks import check as check
     from bayesdense.dataset import Dataset as Dataset
     from bayesdense.dataset import load_dataset as load_dataset
+    from bayesdense.derive import benchmark_parameters as benchmark_parameters
+    from bayesdense.derive import benchmark_table as benchmark_table
     from bayesdense.derive import density as density
     from bayesdense.derive import doubling_time as doubling_time
     from bayesdense.derive import effective_params as effective_params
     from bayesdense.derive import growth_rate as growth_rate
     from bayesdense.errors import BayesdenseError as BayesdenseError
+    from bayesdense.errors import CheckFailure as CheckFailure
+    from bayesdense.errors import DatasetError as DatasetError
+    from bayesdense.errors import FitFolderError as FitFolderError
+    from bayesdense.errors import SpecError as SpecError
+    from bayesdense.estimates import DoublingTime as DoublingTime
+    from bayesdense.estimates import Estimate as Estimate
     from bayesdense.inference import fit as fit
     from bayesdense.point import point_estimate as point_estimate
     from bayesdense.prediction import predict as predict
     from bayesdense.results import Fit as Fit
     from bayesdense.results import load_fit as load_fit
+    from bayesdense.simulate import Truth as Truth
     from bayesdense.simulate import simulate_dataset as simulate_dataset
+    from bayesdense.simulate import write_dataset as write_dataset
     from bayesdense.spec import ModelSpec as ModelSpec
     from bayesdense.spec import load_spec as load_spec
     from bayesdense.summary import summarize as summarize
 
+
 #: Where each public name lives; a test holds it equal to the imports above.
 _HOMES = {
     "BayesdenseError": "errors",
+    "CheckFailure": "errors",
     "Checks": "checks",
     "Dataset": "dataset",
+    "DatasetError": "errors",
+    "DoublingTime": "estimates",
+    "Estimate": "estimates",
     "Fit": "results",
+    "FitFolderError": "errors",
     "ModelSpec": "spec",
+    "SpecError": "errors",
+    "Truth": "simulate",
+    "benchmark_parameters": "derive",
+    "benchmark_table": "derive",
     "build_model": "build",
     "check": "checks",
     "dataset_names": "catalog",
@@ -61,6 +81,7 @@ _HOMES = {
     "predict": "prediction",
     "simulate_dataset": "simulate",
     "summarize": "summary",
+    "write_dataset": "simulate",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -154,3 +154,10 @@ def test_public_names_are_typed_and_lazy() -> None:
     assert set(bayesdense.__all__) <= set(dir(bayesdense))
     with pytest.raises(AttributeError, match="no attribute 'doubling'"):
         bayesdense.doubling  # noqa: B018
+
+
+@pytest.mark.parametrize("name", sorted(bayesdense._HOMES))
+def test_a_public_name_says_what_it_is(name: str) -> None:
+    value = getattr(bayesdense, name)
+    assert value.__name__ == name and len(value.__doc__ or "") > 40
+    assert getattr(bayesdense, name) is value, "kept once imported"
