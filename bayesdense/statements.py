@@ -6,6 +6,7 @@ from typing import Final
 
 MAX_DIGITS: Final = 3
 FAR: Final = 10.0  # times beyond the reference runs from which on the headline says so
+_NEAR_OVERFLOW: Final = 1e300
 _PREFIXES: Final = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _CONVENTIONS: Final = {
     "total": "total parameters",
@@ -35,6 +36,8 @@ def format_number(value: float, mcse: float = 0.0, digits: int = MAX_DIGITS) -> 
     if value == 0.0:
         return "0"
     place = _last_place(value, mcse, digits)
+    if abs(value) >= _NEAR_OVERFLOW:  # rounded up, it may be no float any more
+        return f"{value:.{_magnitude(value) - place}e}"
     rounded = round(value, -place)
     if _magnitude(rounded) > _magnitude(value):  # 9.996 became 10.00: one digit too many
         place = _last_place(rounded, mcse, digits)

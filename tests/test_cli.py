@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datasets import every_cell, tiny_dataset
 from fake_fit import fake_checks, fake_fit
 from program import SCHEMAS, cli, hold, invoke
 from rich.console import Console
@@ -24,7 +25,7 @@ from bayesdense.cli import fitting, words
 from bayesdense.cli.options import Format
 from bayesdense.cli.output import clean, emit, table
 from bayesdense.cli.progress import Reporter
-from bayesdense.errors import BayesdenseError, CheckFailure, SamplingInterrupted
+from bayesdense.errors import BayesdenseError, CheckFailure
 from bayesdense.results import Fit
 
 VERBS = ("list", "show", "validate", "fit", "check", "summarize", "predict", "point", "simulate")
@@ -300,6 +301,39 @@ def test_point_reproduces_the_paper(call: Any) -> None:
     assert sum(row["is_record"] == "true" for row in rows) == 9
 
 
+def test_point_says_densities_that_no_float_holds(tiny: Path, call: Any) -> None:
+    path = tiny / "densities.csv"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(",0.2\n", ",1e-320\n").replace(",25.6\n", ",1.79e308\n"), "utf-8")
+    status, out, err = call("point", tiny, "--permutations", "20")
+    assert (status, err) == (0, "")
+    assert "1.00e-320" in out
+    assert "beyond 1e+304" in out
+    payload = json.loads(call("point", tiny, "--permutations", "20", "--format", "json")[1])
+    assert payload["records"][-1]["density"] is None
+
+
+def test_point_with_too_few_records_for_a_line_says_so(tiny: Path, call: Any) -> None:
+    path = tiny / "densities.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",0.2\n", ",99\n"), "utf-8")
+    status, out, err = call("point", tiny, "--permutations", "50")
+    assert (status, err) == (0, "")
+    assert "tiny: 1 record: too few for a line" in out
+    assert "Were there no growth" in out
+    assert "for growth at least as fast" not in out
+
+
+def test_point_claims_no_more_than_its_permutations_show(tiny: Path, call: Any) -> None:
+    out = " ".join(call("point", tiny, "--permutations", "20")[1].split())
+    assert "p < 0.05 for growth" in out or "p = 0." in out
+    assert "p = 0.0000" not in out
+
+
+def test_losses_that_no_law_fits_are_one_error(tmp_path: Path, call: Any) -> None:
+    folder = tiny_dataset(tmp_path, runs=every_cell("loss", lambda _: "1e308"))
+    assert "loss law fits none of the 9 reference losses" in one_error(call("point", folder))
+
+
 # Simulate
 
 
@@ -364,7 +398,6 @@ def raising(error: BaseException) -> Any:
     [
         (BayesdenseError("no such thing"), 2, "error: no such thing\n"),
         (CheckFailure("r_hat failed"), 1, "error: r_hat failed\n"),
-        (SamplingInterrupted("nothing kept"), 130, "error: nothing kept\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (
             ZeroDivisionError("x"),

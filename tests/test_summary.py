@@ -397,6 +397,8 @@ def test_save_writes_the_summary_by_itself(
         (0.0, 0.1, "0"),
         (1.234e9, 0.0, "1.23e+09"),
         (1.234e-7, 1e-8, "1.2e-07"),
+        (1.7976e308, 0.0, "1.80e+308"),
+        (5e-324, 0.0, "4.94e-324"),
     ],
 )
 def test_digits_end_where_the_error_begins(value: float, mcse: float, text: str) -> None:

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from bayesdense._version import __version__
 from bayesdense.cli import baseline, fitting, making, reading, shelf
 from bayesdense.cli.output import say, use_utf8
-from bayesdense.errors import BayesdenseError, CheckFailure, SamplingInterrupted
+from bayesdense.errors import BayesdenseError, CheckFailure
 
 DONE: Final = 0
 CHECKS_FAILED: Final = 1
@@ -141,8 +141,6 @@ def _run(*, debug: bool) -> int:
 
 def _status(error: BayesdenseError) -> int:
     """Exit status of an own error."""
-    if isinstance(error, SamplingInterrupted):
-        return INTERRUPTED
     return CHECKS_FAILED if isinstance(error, CheckFailure) else BAD_INPUT
 
 

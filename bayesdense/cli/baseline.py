@@ -123,7 +123,7 @@ def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     records: Sequence[Mapping[str, Any]] = payload["records"]
     yield table(
         ("record", "released", "density"),
-        ([r["llm"], r["release_date"], format_number(r["density"])] for r in records),
+        ([r["llm"], r["release_date"], _density(r["density"])] for r in records),
         right=("density",),
     )
     yield f"{payload['dataset']}: {_line(payload)}"
@@ -139,16 +139,27 @@ def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield from (f"warning: {text}" for text in payload["warnings"])
 
 
+def _density(value: float | None) -> str:
+    """Spell a density; JSON has null for what is beyond its numbers."""
+    return "beyond 1e+304" if value is None else format_number(value)
+
+
+def _plainly(value: float, decimals: int) -> str:
+    """Spell a time as the paper does, unless nothing would be left of it or it is endless."""
+    fits = 10.0 ** (1 - decimals) <= value < 1e6
+    return f"{value:.{decimals}f}" if fits else format_number(value)
+
+
 def _line(fit: Mapping[str, Any]) -> str:
     """Say a line through records."""
-    count = f"{fit['n_records']} records"
+    count = f"{fit['n_records']} record{'' if fit['n_records'] == 1 else 's'}"
     if fit["slope_per_day"] is None:
         return f"{count}: too few for a line"
     days = fit["doubling_time_days"]
     doubling = (
         "does not grow"
         if days is None
-        else f"doubles every {days / DAYS_PER_MONTH:.2f} months ({days:.1f} days)"
+        else f"doubles every {_plainly(days / DAYS_PER_MONTH, 2)} months ({_plainly(days, 1)} days)"
     )
     return (
         f"{count}; density {doubling}; ln density = {fit['slope_per_day']:.6f} x days "
@@ -165,6 +176,14 @@ def _null_lines(null: Mapping[str, Any] | None) -> Iterator[str]:
     doubling = "" if days is None else f", a doubling time of {format_number(days)} days"
     yield (
         f"Were there no growth, records would rise by {format_number(null['growth_median'])} "
-        f"per year (95 % {interval(null['growth_eti95'])}){doubling}; "
-        f"p = {null['p_null']:.4f} for growth at least as fast as seen."
+        f"per year (95 % {interval(null['growth_eti95'])}){doubling}{_chance(null)}."
     )
+
+
+def _chance(null: Mapping[str, Any]) -> str:
+    """Say how often permutations grow as fast; permutations cannot show that none ever does."""
+    share, count = null["p_null"], null["n_permutations"]
+    if share is None:
+        return ""
+    text = f"= {share:.4f}" if share > 0.0 else f"< {1.0 / count:.2g}"
+    return f"; p {text} for growth at least as fast as seen"

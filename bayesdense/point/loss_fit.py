@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import least_squares, nnls
 
 from bayesdense import laws
+from bayesdense.errors import BayesdenseError
 from bayesdense.point.records import Floats
 
 type LawKind = Literal["additive", "chinchilla"]
@@ -166,6 +167,11 @@ def fit_loss_law(
         Distinct local optima from 49 fixed starts (a grid of exponents, coefficients by linear
         least squares), best first, with the number of starts that ended in each.
 
+    Raises
+    ------
+    BayesdenseError
+        The search converged from no start.
+
     References
     ----------
     Xiao et al. 2025, eq. 2; unweighted least squares is what reproduces its drawn curves.
@@ -175,28 +181,38 @@ def fit_loss_law(
     problem = _Problem(log_params - centre[0], log_tokens - centre[1], loss, kind == "chinchilla")
     ends: list[list[Floats]] = []
     for alpha, beta in product(_START_EXPONENTS, repeat=2):
-        end = _descend(problem, problem.start(alpha, beta))
+        end = _descend(problem, float(alpha), float(beta))
         if end is None:
             continue
         same = [group for group in ends if np.allclose(end, group[0], rtol=0, atol=_SAME_OPTIMUM)]
         same[0].append(end) if same else ends.append([end])
+    if not ends:
+        raise BayesdenseError(
+            f"the loss law fits none of the {loss.size} reference losses ({loss.min():g} to "
+            f"{loss.max():g}): least squares converged from no start; are the losses in one unit?"
+        )
     optima = (_optimum(problem, group, *centre) for group in ends)
     return LossFit(kind, tuple(sorted(optima, key=lambda optimum: optimum.rms)))
 
 
-def _descend(problem: _Problem, start: Floats) -> Floats | None:
-    """Local optimum reached from a start; None where the search did not converge."""
-    result = least_squares(
-        problem.residuals,
-        start,
-        problem.jacobian,
-        bounds=problem.bounds(),
-        x_scale="jac",
-        ftol=_TOLERANCE,
-        xtol=_TOLERANCE,
-        gtol=_TOLERANCE,
-        max_nfev=2000,
-    )
+def _descend(problem: _Problem, alpha: float, beta: float) -> Floats | None:
+    """Local optimum reached from exponents; None where the search did not converge."""
+    try:
+        # Losses near the ends of the floats overflow in squares: then nothing converges.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            result = least_squares(
+                problem.residuals,
+                problem.start(alpha, beta),
+                problem.jacobian,
+                bounds=problem.bounds(),
+                x_scale="jac",
+                ftol=_TOLERANCE,
+                xtol=_TOLERANCE,
+                gtol=_TOLERANCE,
+                max_nfev=2000,
+            )
+    except (ValueError, RuntimeError, np.linalg.LinAlgError):
+        return None
     return np.asarray(result.x) if result.success else None
 
 
