@@ -92,6 +92,37 @@ def test_wheel_holds_code_models_data_and_schemas(wheel: Path) -> None:
 
 
 @needs_uv
+def test_wheel_holds_the_notices_of_what_it_ships(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as content:
+        names = content.namelist()
+        (about,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = content.read(about).decode()
+    assert "\nLicense-Expression: Apache-2.0 AND CC-BY-4.0 AND MIT\n" in metadata
+    folder = about.removesuffix("METADATA") + "licenses/"
+    kept = {name.removeprefix(folder) for name in names if name.startswith(folder)}
+    assert kept == {"LICENSE", "NOTICE", "LICENSES/MIT-llm-compression-intelligence.txt"}
+
+
+def test_notice_names_every_licence_of_the_data() -> None:
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    for folder in re.findall(r"data/[\w./-]+", notice):
+        assert (ROOT / folder.rstrip("/,")).exists(), folder
+    for card in sorted((ROOT / "data").glob("*/card.toml")):
+        said = tomllib.loads(card.read_text(encoding="utf-8"))
+        foreign = said["licence"] != "Apache-2.0"
+        assert not foreign or f"data/{card.parent.name}/" in notice, card
+        for licence in ("CC BY 4.0", "MIT", "Apache-2.0"):
+            assert licence not in said["licence"] or licence.replace("-2.0", "") in notice
+
+
+def test_upper_bounds_stand_where_private_modules_are_used() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {re.split(r"[<>=]", text)[0]: text for text in project["dependencies"]}
+    for name in ("arviz-stats", "nutpie", "pymc", "pytensor"):
+        assert ",<" in needed[name], needed[name]
+
+
+@needs_uv
 def test_source_archive_builds_the_same_wheel(built: Path, wheel: Path, tmp_path: Path) -> None:
     archive = next(built.glob("*.tar.gz"))
     with tarfile.open(archive) as tar:
