@@ -7,6 +7,7 @@ from scipy import stats
 
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import SpecError
+from bayesdense.items import logit_of_score
 from bayesdense.observations import Observations, observe
 from bayesdense.prior_draws import draw_priors, draw_residuals, used_priors
 from bayesdense.priors import Prior, hyper_name
@@ -101,6 +102,17 @@ def test_the_variables_are_those_of_the_model(dataset, options):
         assert drawn[rv.name].shape[2:] == tuple(rv.shape.eval()), rv.name
 
 
+def calibration(theirs, ours, data, *, counted):
+    """Points read as counts, or the others, as logits: drawn by PyMC and by the simulator."""
+    points = data.calibration
+    used = points.is_count[points.is_fit]
+    right = ours["loss_score"].values.reshape(3000, -1)[:, used == counted]
+    if counted:
+        n_items = points.n_items[points.is_fit][used]
+        theirs = logit_of_score(theirs / n_items, n_items)
+    return theirs, right
+
+
 @pytest.mark.fit
 @pytest.mark.filterwarnings("ignore:Numba will use object mode:UserWarning")
 def test_pymc_draws_the_same():
@@ -120,7 +132,12 @@ def test_pymc_draws_the_same():
     for name in names:
         group = "prior" if name in theirs["prior"] else "prior_predictive"
         left = theirs[group][name].values.reshape(800, -1)
-        right = getattr(ours, group)[name].values.reshape(3000, -1)
+        if name.startswith("loss_score"):
+            left, right = calibration(
+                left, ours.prior_predictive, data, counted=name != "loss_score"
+            )
+        else:
+            right = getattr(ours, group)[name].values.reshape(3000, -1)
         assert left.shape[1] == right.shape[1], name
         for column in rng.permutation(left.shape[1])[:6]:
             test = stats.ks_2samp(left[:, column], right[:, column])
