@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from bayesdense.cli.options import DatasetArgument, Format, FormatOption
-from bayesdense.cli.output import Answer, emit, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit
 from bayesdense.cli.words import interval
 from bayesdense.names import DAYS_PER_MONTH
 from bayesdense.statements import format_number
@@ -121,7 +121,7 @@ def _answer(payload: Mapping[str, Any]) -> Answer:
 def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Show records, their line, the null beside it, and what was left out."""
     records: Sequence[Mapping[str, Any]] = payload["records"]
-    yield table(
+    yield columns_or_stack(
         ("record", "released", "density"),
         ([r["llm"], r["release_date"], _density(r["density"])] for r in records),
         right=("density",),

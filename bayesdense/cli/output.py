@@ -20,6 +20,8 @@ from bayesdense.wording import json_text, printable
 
 #: Floats below this hold whole numbers exactly.
 _EXACT: Final = 2.0**53
+#: Columns of a terminal on which nothing is ever broken.
+_UNBOUND: Final = 10_000
 #: What tables leave at the ends of lines.
 _PADDING: Final = re.compile(r" +$", re.MULTILINE)
 
@@ -171,22 +173,61 @@ def table(
 
 @dataclass(frozen=True, slots=True)
 class FirstThatFits:
-    """Several layouts of one thing, widest first: the first that fits is shown, else the last."""
+    """Several layouts of one thing, widest first: the first that fits is shown, else the last.
 
-    layouts: Sequence[Table]
+    Attributes
+    ----------
+    layouts : Sequence
+        All of them.
+    least : int
+        Columns from which on the first is shown although it breaks its lines; 0: it may not.
+    """
+
+    layouts: Sequence[RenderableType]
+    least: int = 0
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Choose by the width that a layout takes unbroken."""
         *wide, last = self.layouts
-        room = options.max_width
-        yield next(
-            (
-                t
-                for t in wide
-                if Measurement.get(console, options.update(width=10_000), t).maximum <= room
-            ),
-            last,
-        )
+        room, unbound = options.max_width, options.update(width=_UNBOUND)
+        if 0 < self.least <= room:
+            yield wide[0]
+        else:
+            widths = (Measurement.get(console, unbound, made).maximum for made in wide)
+            yield next((t for t, width in zip(wide, widths, strict=True) if width <= room), last)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Lines below each other, where there is no room for columns; long ones are broken."""
+
+    lines: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Break lines at the width of the terminal, the rest indented further."""
+        yield Text("\n".join(_wrapped(line, options.max_width) for line in self.lines))
+
+
+def _stacked(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Stack:
+    """Name every cell of a row on a line of its own."""
+    lines: list[str] = []
+    for row in rows:
+        first, *rest = [pair for pair in zip(columns, row, strict=True) if pair[1] is not None]
+        lines.append(" ".join(map(str, first)))
+        lines += [f"  {name}: {cell}" if name else f"  {cell}" for name, cell in rest]
+    return Stack(lines)
+
+
+def columns_or_stack(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    least: int = 0,
+) -> FirstThatFits:
+    """Lay out a table for people, stacked where the terminal has not the room."""
+    kept = list(rows)
+    return FirstThatFits((table(columns, kept, right=right), _stacked(columns, kept)), least)
 
 
 def pairs(entries: Iterable[tuple[str, object]]) -> Table:

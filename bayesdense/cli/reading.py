@@ -8,7 +8,7 @@ import typer
 
 from bayesdense.cli import words
 from bayesdense.cli.options import FitArgument, Format, FormatOption, ThresholdOption
-from bayesdense.cli.output import Answer, emit, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit
 from bayesdense.statements import format_number
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def predict(
 def _predict_answer(payload: Mapping[str, Any]) -> Answer:
     """Say predictions in the three forms."""
     found: Sequence[Mapping[str, Any]] = payload["predictions"]
-    cells = table(
+    cells = columns_or_stack(
         ("benchmark", "", "median", "95 % of the mean", "95 % of a new run"),
         (
             [p["benchmark"], name, *_cells(p[name], spell)]

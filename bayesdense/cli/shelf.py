@@ -16,12 +16,14 @@ import typer
 from bayesdense import catalog
 from bayesdense.cli.models import model_answer
 from bayesdense.cli.options import Format, FormatOption, complete_any
-from bayesdense.cli.output import Answer, clean, emit, pairs, table
+from bayesdense.cli.output import Answer, clean, columns_or_stack, emit, pairs, table
 from bayesdense.errors import BayesdenseError, DatasetError
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.wording import nearest, told
 
 CARD: Final = "card.toml"
+#: From here on the titles in `list` have room beside the numbers.
+_LIST_COLUMNS: Final = 70
 _LARGEST: Final = 2**63
 #: Tables of a dataset, in the order in which people read them.
 TABLES: Final = (
@@ -62,12 +64,15 @@ def _list_answer(datasets: list[dict[str, Any]], models: list[dict[str, Any]]) -
     """Say datasets and models in the three forms."""
     counts = ("n_llms", "n_scores", "n_losses")
     blank = dict.fromkeys(counts)
-    shelves = table(
+    shelves = columns_or_stack(
         ("dataset", "LLMs", "scores", "losses", "what"),
         ([d["name"], *(d[c] for c in counts), d["title"]] for d in datasets),
         right=("LLMs", "scores", "losses"),
+        least=_LIST_COLUMNS,
     )
-    zoo = table(("model", "what"), ([m["name"], m["title"]] for m in models))
+    zoo = columns_or_stack(
+        ("model", "what"), ([m["name"], m["title"]] for m in models), least=_LIST_COLUMNS
+    )
     return Answer(
         payload={"schema": SCHEMA_VERSION, "datasets": datasets, "models": models},
         rows=[

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
-from bayesdense.cli.output import Answer, FirstThatFits, clean, table
+from bayesdense.cli.output import Answer, FirstThatFits, Stack, table
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.statements import format_number
 
@@ -57,13 +56,13 @@ def checks_answer(checks: Mapping[str, Any]) -> Answer:
 def _check_table(cells: Sequence[Sequence[str]]) -> RenderableType:
     """Lay out checks in columns, or two lines a check on a narrow terminal."""
     columns = ("check", "status", "value", "threshold")
-    lines = ([f"{name}\n  {s} {value} (threshold {limit})"] for name, s, value, limit in cells)
-    return FirstThatFits(
-        (
-            table(columns, cells, right=("value",), compact=True),
-            table(("check",), lines, compact=True),
-        )
-    )
+    lines = [
+        line
+        for name, status, value, limit in cells
+        for line in (name, f"  {status} {value} (threshold {limit})")
+    ]
+    wide = table(columns, cells, right=("value",), compact=True)
+    return FirstThatFits((wide, Stack(lines)))
 
 
 def _check_row(item: Mapping[str, Any]) -> dict[str, object]:
@@ -166,13 +165,15 @@ def _narrow(rows: Sequence[Sequence[str]]) -> Table:
     return table(columns, short, right=columns[2:], compact=True, gap=1)
 
 
-def _stacked(rows: Sequence[Sequence[str]]) -> Table:
+def _stacked(rows: Sequence[Sequence[str]]) -> Stack:
     """Three lines an LLM, for a terminal that is narrow or for names that are long."""
-    made = table(("", "LLM, effective size, density (95 %)"), (), compact=True, gap=1)
+    lines = ["  LLM, effective size (95 %), density (95 %)"]
     for mark, name, date, size, *cells in rows:
-        lines = [f"{clean(name)}, {date}, {size}", *(f"  {cell}" for cell in cells if cell)]
-        made.add_row(mark, Text("\n".join(lines)))
-    return made
+        lines += [
+            f"{mark or ' '} {name}, {date}, {size}",
+            *(f"    {cell}" for cell in cells if cell),
+        ]
+    return Stack(lines)
 
 
 def _mark(note: str) -> str:
