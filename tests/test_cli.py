@@ -548,6 +548,31 @@ def test_a_folder_that_is_no_fit(verb: str, tmp_path: Path, call: Any) -> None:
     assert "manifest.json" in err
 
 
+def test_laws_and_maps_of_the_benchmarks(tmp_path: Path, call: Any) -> None:
+    fit = fake_fit()
+    constant = fit.tree["constant_data"]
+    constant["log_params_centre"], constant["log_tokens_centre"] = np.log(1e8), np.log(5e9)
+    fit.save(tmp_path / "f")
+    payload = json.loads(call("summarize", tmp_path / "f", "--benchmarks", "--format", "json")[1])
+    hold(payload, "benchmarks")
+    assert payload["centre"] == {"params": pytest.approx(1e8), "tokens": pytest.approx(5e9)}
+    assert len(payload["parameters"]) == 2 * 9
+    slope = next(row for row in payload["parameters"] if row["parameter"] == "score_slope")
+    assert slope["eti95"][0] < slope["median"] == pytest.approx(20.0, abs=0.1)
+    shown = call("summarize", tmp_path / "f", "--benchmarks")[1]
+    assert "losses at 100M parameters and 5B tokens" in shown and "loss_midpoint" in shown
+    rows = list(
+        csv.DictReader(
+            call("summarize", tmp_path / "f", "--benchmarks", "--format", "csv")[1].splitlines()
+        )
+    )
+    assert {row["benchmark"] for row in rows} == {"MMLU", "BBH"}
+    densities = tmp_path / "d"
+    fake_fit(densities_only=True).save(densities)
+    status, out, err = call("summarize", densities, "--benchmarks")
+    assert (status, out) == (2, "") and "a fit of densities only has no laws" in err
+
+
 # Text for terminals
 
 

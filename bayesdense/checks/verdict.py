@@ -1,7 +1,6 @@
 """What a check found, and all checks of a fit together."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -161,18 +160,6 @@ def unmeasured(name: str, advice: str) -> CheckResult:
     """Report a check that should have been made, and could not: a review."""
     limit: Limit = getattr(THRESHOLDS, name)
     return CheckResult(name, "review", None, limit.bound, advice)
-
-
-def largest(values: Iterable[float | None]) -> float | None:
-    """Largest of the values that are known."""
-    known = [value for value in values if value is not None]
-    return max(known) if known else None
-
-
-def smallest(values: Iterable[float | None]) -> float | None:
-    """Smallest of the values that are known."""
-    known = [value for value in values if value is not None]
-    return min(known) if known else None
 
 
 def _label(name: str, of: str | None) -> str:

@@ -2,14 +2,18 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bayesdense.cli import words
 from bayesdense.cli.options import FitArgument, Format, FormatOption, ThresholdOption
 from bayesdense.cli.output import Answer, columns_or_stack, emit
-from bayesdense.statements import format_number
+from bayesdense.names import SCHEMA_VERSION
+from bayesdense.statements import format_count, format_number
+
+if TYPE_CHECKING:
+    from bayesdense.results import Fit
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,16 +33,30 @@ def check(fit: FitArgument, form: FormatOption = Format.TABLE) -> None:
 
 
 def summarize(
-    fit: FitArgument, threshold: ThresholdOption = None, form: FormatOption = Format.TABLE
+    fit: FitArgument,
+    threshold: ThresholdOption = None,
+    benchmarks: Annotated[
+        bool,
+        typer.Option(
+            "--benchmarks",
+            help="Instead, the loss law and score map of every benchmark.",
+            show_default=False,
+        ),
+    ] = False,
+    form: FormatOption = Format.TABLE,
 ) -> None:
     """Say what a fit found: growth, doubling time, and the density of every LLM."""
-    from bayesdense.checks import check as check_fit
     from bayesdense.results import load_fit
+
+    loaded = load_fit(fit)
+    if benchmarks:
+        emit(_benchmarks_answer(loaded), form)
+        return
+    from bayesdense.checks import check as check_fit
     from bayesdense.summary import headline
     from bayesdense.summary import summarize as summarize_fit
     from bayesdense.text_tables import growth_text_table, llm_text_table
 
-    loaded = load_fit(fit)
     summary = summarize_fit(loaded, check_fit(loaded), threshold_days=threshold)
     for text in loaded.dataset_warnings if form is not Format.TABLE else ():
         _LOG.warning("%s", text)  # on stderr: neither form has room for them
@@ -50,6 +68,41 @@ def summarize(
         *words.llm_table(llm_text_table(loaded)),
     )
     emit(words.summary_answer(summary, *said), form)
+
+
+def _benchmarks_answer(fit: "Fit") -> Answer:
+    """Say law and map of every benchmark in the three forms."""
+    from bayesdense.derive import benchmark_parameters, benchmark_table
+
+    draws = benchmark_parameters(fit)
+    centre = {name: float(draws[f"{name}_centre"]) for name in ("params", "tokens")}
+    rows: list[dict[str, Any]] = [
+        {
+            **{name: row[name] for name in ("benchmark", "parameter", "unit", "median")},
+            "eti95": [row["eti95_lower"], row["eti95_upper"]],
+        }
+        for row in benchmark_table(fit).to_dict("records")
+    ]
+    cells = columns_or_stack(
+        ("benchmark", "parameter", "median", "95 %", "unit"),
+        (
+            [
+                row["benchmark"],
+                row["parameter"],
+                format_number(row["median"]),
+                words.interval(row["eti95"], format_number),
+                row["unit"],
+            ]
+            for row in rows
+        ),
+        right=("median", "95 %"),
+    )
+    at = f"{format_count(centre['params'])} parameters and {format_count(centre['tokens'])} tokens"
+    return Answer(
+        payload={"schema": SCHEMA_VERSION, "centre": centre, "parameters": rows},
+        rows=[words.flat(row) for row in rows],
+        body=(cells, f"param_coef and token_coef are losses at {at}, the centre of the runs."),
+    )
 
 
 def predict(
