@@ -71,6 +71,8 @@ def fake_fit(
     Its replicates are drawn as its data are, so that every check passes but for chance.
     """
     rng = np.random.default_rng(seed)
+    if (options or {}).get("feedback") == "cut":
+        chains = 1  # pooled draws of many refits are one row
     names = [f"llm-{k}" for k in range(len(DATES))] if llms is None else list(llms)
     n = len(names)
     posterior = _posterior(rng, names, chains, draws)
