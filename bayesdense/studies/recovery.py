@@ -9,12 +9,10 @@ import argparse
 import json
 import logging
 import math
-import platform
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +28,7 @@ from bayesdense.observations import observe
 from bayesdense.results import Fit
 from bayesdense.simulate import simulate_observations
 from bayesdense.spec import ModelSpec, load_spec
+from bayesdense.studies.bookkeeping import done_once, made_with
 from bayesdense.summary import summarize
 
 _LOG = logging.getLogger(__name__)
@@ -172,30 +171,22 @@ def run_study(
 ) -> list[dict[str, object]]:
     """Run the jobs of a world that have no file yet; return all of them."""
     spec = load_spec("joint")
-    out.mkdir(parents=True, exist_ok=True)
     jobs = []
     for seed in range(_FIRST_SEED[world], _FIRST_SEED[world] + n_jobs):
         path = out / f"{world}-{seed}-{spec.digest[:8]}.json"
-        if not path.exists():
-            result = run_job(world, seed, spec, like)
-            write_text_atomic(path, json.dumps(result))
-            _LOG.info("%s seed %d: %s, %.0f s", world, seed, result["status"], result["seconds"])
-        jobs.append(json.loads(path.read_text(encoding="utf-8")))
+        job = done_once(path, partial(run_job, world, seed, spec, like))
+        _LOG.info("%s seed %d: %s, %.0f s", world, seed, job["status"], job["seconds"])
+        jobs.append(job)
     return jobs
 
 
 def evidence(world: str, jobs: Sequence[Mapping[str, object]]) -> dict[str, object]:
     """Summary of a study with all that it takes to run it again."""
     judge = summarize_recovery if world == "prior" else summarize_flat
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     return {
         "study": f"recovery, world {world}",
-        "commit": commit or None,
+        **made_with(),
         "seeds": [job["seed"] for job in jobs],
-        "versions": {name: version(name) for name in ("bayesdense", "pymc", "nutpie", "numpy")},
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "wall_seconds": float(np.sum([job["seconds"] for job in jobs])),
         "summary": judge(jobs),
         "jobs": list(jobs),
