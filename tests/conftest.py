@@ -1,13 +1,18 @@
-"""Options of the tests."""
+"""Options of the tests, and fits that several files read."""
+
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from bayesdense.results import Fit
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--run-slow",
         action="store_true",
-        help="also run the statistical studies of many fits (hours)",
+        help="also run the slow statistical tests (hours)",
     )
 
 
@@ -19,3 +24,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if "slow" not in item.keywords]
+
+
+@pytest.fixture(scope="session")
+def marginal_fit() -> "Fit":
+    """A small fit of real data, by the default implementation."""
+    return _small_fit("marginal", seed=3)
+
+
+@pytest.fixture(scope="session")
+def latent_fit() -> "Fit":
+    """The same data and model with every size a parameter."""
+    return _small_fit("latent", seed=4)
+
+
+def _small_fit(implementation: str, seed: int) -> "Fit":
+    """Twenty LLMs on two benchmarks."""
+    from modelling import small_joint  # which takes seconds to import
+
+    from bayesdense.inference import fit
+
+    spec, dataset = small_joint()
+    spec = spec.with_options(implementation=implementation)
+    return fit(spec, dataset, draws=500, tune=200, chains=2, seed=seed)

@@ -13,7 +13,9 @@ from pytensor.graph.traversal import explicit_graph_inputs
 
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.observations import Observations, observe
+from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec, load_spec
+from bayesdense.studies.agreement import thinned
 
 #: Plain Python: a graph that is called a few times is not worth a compiler.
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion", "elemwise_fusion")
@@ -47,26 +49,20 @@ def at_draw(draws: xr.Dataset, draw: int) -> dict[str, np.ndarray]:
     return {str(name): np.asarray(value.values[0, draw]) for name, value in draws.items()}
 
 
-def thinned_densing(n_llms: int = 20, benchmarks: Sequence[str] = ("MMLU", "BBH")) -> Dataset:
-    """`densing` with every k-th LLM that has these benchmarks, and these benchmarks only."""
-    full = load_dataset("densing")
+def small_joint() -> tuple[ModelSpec, Dataset]:
+    """Twenty LLMs of `densing` on two benchmarks, and a grid so fine that none is refined.
 
-    def of(table: str, llms: set[str] | None = None):
-        frame = getattr(full, table)
-        kept = frame[frame["benchmark"].isin(benchmarks)]
-        return (kept if llms is None else kept[kept["llm"].isin(llms)]).reset_index(drop=True)
+    A refined grid would compile the model twice.
+    """
+    spec = load_spec("joint").with_options(quadrature_spacing=0.125)
+    return spec, thinned(load_dataset("densing"), 20, ("MMLU", "BBH"))
 
-    scores = full.scores[full.scores["benchmark"].isin(benchmarks)]
-    scored = full.llms[full.llms["llm"].isin(set(scores["llm"])) & full.llms["is_base"]]
-    places = np.linspace(0, len(scored) - 1, n_llms).astype(int)
-    llms = scored.sort_values("release_date").iloc[places].reset_index(drop=True)
-    names = set(llms["llm"])
-    return replace(
-        full,
-        benchmarks=of("benchmarks"),
-        runs=of("runs"),
-        loss_scores=of("loss_scores"),
-        llms=llms,
-        scores=of("scores", names),
-        score_reports=of("score_reports", names),
-    )
+
+def missing_numbers(fit: Fit) -> list[str]:
+    """Variables of a fit with entries that are no numbers; bounds of sizes may be infinite."""
+    return [
+        f"{group}/{name}"
+        for group, node in fit.tree.children.items()
+        for name, values in node.to_dataset().items()
+        if values.dtype.kind == "f" and group != "llm_bounds" and not np.isfinite(values).all()
+    ]
