@@ -40,12 +40,18 @@ def assemble(
     drawn: Posterior,
     *,
     seed: int,
+    log_likelihood: bool = True,
 ) -> xr.DataTree:
-    """Derive every group of a fit from the draws of its parameters."""
+    """Derive every group of a fit from the draws of its parameters.
+
+    Without `log_likelihood` a joint model's pointwise likelihoods and what rests on them are absent.
+    """
     rng = np.random.default_rng([seed, 1])
     posterior = posterior_dataset(model, drawn.values, data)
     if spec.is_joint:
-        groups, posterior = _joint_groups(spec, data.joint, posterior, seed=seed)
+        groups, posterior = _joint_groups(
+            spec, data.joint, posterior, seed=seed, log_likelihood=log_likelihood
+        )
     else:
         groups, posterior = _density_groups(spec, data, posterior)
     thinned = posterior.isel({DRAW: slice(None, None, _thinning(posterior))})
@@ -97,7 +103,12 @@ def _thinning(posterior: xr.Dataset) -> int:
 
 
 def _joint_groups(
-    spec: ModelSpec, data: JointObservations, posterior: xr.Dataset, *, seed: int
+    spec: ModelSpec,
+    data: JointObservations,
+    posterior: xr.Dataset,
+    *,
+    seed: int,
+    log_likelihood: bool,
 ) -> tuple[dict[str, xr.Dataset], xr.Dataset]:
     """Groups of a joint model, and the posterior with sizes and densities."""
     if "log_effective_params" not in posterior:
@@ -108,7 +119,7 @@ def _joint_groups(
         "llm_bounds": sizes.llm_bounds(posterior, spec, data),
         "observed_data": _observed(data),
     }
-    if spec.options.feedback != "cut":
+    if log_likelihood and spec.options.feedback != "cut":
         # Pooled draws of a cut are no posterior given all data: weights 1 / p(y_i | ...) would be
         # wrong, and so is every leave-one-out estimate that rests on them.
         likelihoods = sizes.log_likelihoods(posterior, spec, data)

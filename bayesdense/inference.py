@@ -110,10 +110,13 @@ def fit_observations(
     sampler: str = "nutpie",
     cores: int | None = None,
     progress: Progress | None = None,
+    log_likelihood: bool = True,
 ) -> Fit:
     """Fit what a model sees of a dataset; `about` says which dataset it is (`Dataset.summary`).
 
     For replicated data, whose priors keep the scales of the data that they replicate; else `fit`.
+    Studies of many fits do without the pointwise log likelihoods of a joint model, which cost most
+    of what follows sampling, and without the checks that rest on them: `log_likelihood=False`.
     """
     _check_arguments(spec, sampler, draws=draws, tune=tune, chains=chains, seed=seed)
     began = time.perf_counter()
@@ -133,7 +136,7 @@ def fit_observations(
             raise KeyboardInterrupt
     began = time.perf_counter()
     used = posterior.spec
-    tree = fit_tree.assemble(used, data, model, posterior, seed=seed)
+    tree = fit_tree.assemble(used, data, model, posterior, seed=seed, log_likelihood=log_likelihood)
     timings = {"build": built, **posterior.timings, "derive": time.perf_counter() - began}
     tree.attrs |= fit_tree.root_attributes(
         used,
