@@ -44,7 +44,8 @@ def assemble(
 ) -> xr.DataTree:
     """Derive every group of a fit from the draws of its parameters.
 
-    Without `log_likelihood` a joint model's pointwise likelihoods and what rests on them are absent.
+    Without `log_likelihood` a joint model's pointwise likelihoods, and what rests on them, are left
+    out.
     """
     rng = np.random.default_rng([seed, 1])
     posterior = posterior_dataset(model, drawn.values, data)
@@ -66,6 +67,7 @@ def assemble(
     }
     if spec.options.feedback != "cut":
         groups["log_prior"] = log_prior(spec, data, posterior)
+    if "log_likelihood" in groups:
         family = groups["log_likelihood"]["family"]
         slope = slope_derivatives(posterior, spec, data, family)
         if slope is not None:
