@@ -15,15 +15,7 @@ _MAKERS: dict[str, Maker] = {}
 
 
 def saved_with_fits(name: str, make: Maker) -> None:
-    """Let every fit that is saved hold a file of this name.
-
-    Raises
-    ------
-    ValueError
-        The name has a maker already.
-    """
-    if name in _MAKERS:
-        raise ValueError(f"{name}: a maker of this file is already known")
+    """Let every fit that is saved hold a file of this name; said again, the last maker counts."""
     _MAKERS[name] = make
 
 
