@@ -115,6 +115,19 @@ def test_notice_names_every_licence_of_the_data() -> None:
             assert licence not in said["licence"] or licence.replace("-2.0", "") in notice
 
 
+def test_readme_names_every_licence_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    _, said = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Licence\n")
+    names = {"Apache-2.0": "Apache License 2.0", "CC-BY-4.0": "CC BY 4.0", "MIT": "MIT"}
+    for licence in project["license"].split(" AND "):
+        assert re.search(rf"\b{re.escape(names[licence])}\b", said), licence
+
+
+def test_ci_takes_its_python_from_where_everything_does() -> None:
+    wanted = (ROOT / ".python-version").read_text(encoding="utf-8").strip()
+    assert wanted not in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
 def test_upper_bounds_stand_where_private_modules_are_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {re.split(r"[<>=]", text)[0]: text for text in project["dependencies"]}
