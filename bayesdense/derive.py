@@ -13,6 +13,7 @@ import xarray as xr
 
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, Probability, tails
+from bayesdense.laws import growth_factor_per_year, orders_of_magnitude_per_year
 from bayesdense.names import (
     BENCHMARK,
     CHAIN,
@@ -61,12 +62,13 @@ def average_growth(fit: Fit) -> Estimate:
 
 def growth_factor(fit: Fit, at: str | None = None) -> Estimate:
     """Factor exp(g) by which density grows in a year."""
-    return _of_growth(fit, at, "growth factor per year", np.exp, "1")
+    return _of_growth(fit, at, "growth factor per year", growth_factor_per_year, "1")
 
 
 def orders_of_magnitude(fit: Fit, at: str | None = None) -> Estimate:
     """Orders of magnitude g / ln 10 by which density grows in a year."""
-    return _of_growth(fit, at, "orders of magnitude per year", lambda g: g / np.log(10.0), "1/year")
+    name = "orders of magnitude per year"
+    return _of_growth(fit, at, name, orders_of_magnitude_per_year, "1/year")
 
 
 def doubling_time(fit: Fit, at: str | None = None) -> DoublingTime:
@@ -102,7 +104,7 @@ def prior_p_growing(fit: Fit, at: str | None = None) -> float | None:
     Exact where growth is a parameter with a normal prior, else the share of the prior draws.
     """
     parameters = _trend_of(fit)
-    priors = fit.spec.component("trend").used_priors
+    priors = fit.spec.used_priors("trend")
     prior = priors.get("growth_rate")
     if prior is not None and prior.dist == "Normal" and not prior.is_hierarchical:
         mu, sigma = (float(str(prior.kwargs[name])) for name in ("mu", "sigma"))

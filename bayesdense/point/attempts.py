@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesdense.laws import LOG_2
+from bayesdense.laws import doubling_time_days
 from bayesdense.names import CI_PROB, DAYS_PER_YEAR
 from bayesdense.point.records import MIN_RECORDS, Floats, Ints, fit_line
 
@@ -32,7 +32,7 @@ class AttemptNull:
         """Doubling time at the median growth (never a mean of doubling times)."""
         if self.growth_median is None or self.growth_median <= 0.0:
             return None
-        return DAYS_PER_YEAR * LOG_2 / self.growth_median
+        return float(doubling_time_days(self.growth_median))
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as in the output of `point`; slopes per day beside growth per year."""

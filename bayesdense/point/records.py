@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesdense.laws import LOG_2
+from bayesdense import laws
+from bayesdense.names import DAYS_PER_YEAR
 
 #: Two points always lie on a line: below three no slope is reported.
 MIN_RECORDS = 3
@@ -31,7 +32,7 @@ class RecordLine:
         """Days in which the line doubles; None without a line or where it does not rise."""
         if self.slope_per_day is None or self.slope_per_day <= 0.0:
             return None
-        return LOG_2 / self.slope_per_day
+        return float(laws.doubling_time_days(DAYS_PER_YEAR * self.slope_per_day))
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as in the output of `point`."""
