@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.laws import chinchilla_loss, logistic_logit_score
-from bayesdense.names import CHAIN, DRAW, POINT_OBS
+from bayesdense.names import CHAIN, DRAW, LAW_PARAMETERS, MAP_PARAMETERS, POINT_OBS
 from bayesdense.observations import (
     CalibrationData,
     Floats,
@@ -169,8 +169,7 @@ def _first_usable(
 
 def _law(parameters: xr.Dataset, j: int) -> tuple[float, ...]:
     """Loss law of one benchmark."""
-    names = ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent")
-    return tuple(float(parameters[n][j]) if n in parameters else 0.0 for n in names)
+    return tuple(float(parameters[n][j]) if n in parameters else 0.0 for n in LAW_PARAMETERS)
 
 
 def _placed_points(parameters: xr.Dataset, data: JointObservations) -> CalibrationData:
@@ -242,11 +241,10 @@ def count_above_ceiling(
         (n_scores,): logits of the scores.
     """
     log_tokens = np.log(spec.options.reference_tokens) - data.losses.log_tokens_centre
-    names = ("score_floor", "score_ceiling", "score_slope", "loss_midpoint")
     reach = [
         logistic_logit_score(
             chinchilla_loss(np.inf, log_tokens, *_law(parameters, j)),
-            *(float(parameters[name][j]) for name in names),
+            *(float(parameters[name][j]) for name in MAP_PARAMETERS),
         )
         for j in range(len(data.benchmarks.names))
     ]
