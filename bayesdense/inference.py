@@ -1,6 +1,7 @@
 """Posterior inference: from a model and a dataset to a fit with everything that belongs to it."""
 
 import logging
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -26,7 +27,10 @@ from bayesdense.spec import ModelSpec
 
 _LOG = logging.getLogger(__name__)
 SAMPLERS = ("nutpie", "pymc", "numpyro")
-_PACKAGES = ("pymc", "pytensor", "nutpie", "arviz", "arviz-stats", "numba", "numpy", "xarray")
+_PACKAGES = (
+    *("pymc", "pytensor", "nutpie", "arviz", "arviz-stats"),
+    *("numba", "numpy", "pandas", "scipy", "xarray"),
+)
 
 
 def fit(
@@ -146,7 +150,7 @@ def fit_observations(
         seed=seed,
         sampler=sampler,
         timings=timings,
-        versions={name: version(name) for name in _PACKAGES},
+        versions={"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
     )
     return Fit(tree, used)
 
@@ -178,8 +182,8 @@ def _check_arguments(spec: ModelSpec, sampler: str, **counts: int) -> None:
             raise SpecError(f"{name} = {value}, allowed: {least[name]} or more")
     if sampler not in SAMPLERS:
         raise SpecError(f"sampler = {sampler!r}, allowed: {', '.join(SAMPLERS)}")
-    if spec.options.feedback == "cut" and (sampler != "nutpie" or not spec.is_joint):
-        raise SpecError('feedback = "cut" needs a joint model and sampler = "nutpie"')
+    if spec.options.feedback == "cut" and sampler != "nutpie":
+        raise SpecError('feedback = "cut" needs sampler = "nutpie"')
     if sampler == "numpyro":
         _check_installed("numpyro")
 

@@ -78,7 +78,7 @@ class Fit:
 
     @property
     def dataset_warnings(self) -> tuple[str, ...]:
-        """Warnings that the validation of the dataset gave."""
+        """Warnings about the dataset: of its validation, and of the model that read it."""
         return tuple(_json_attribute(self.tree, "dataset_warnings"))
 
     @property
@@ -88,7 +88,7 @@ class Fit:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of bayesdense, Python and the libraries that made the fit."""
+        """Versions of bayesdense, Python and the main libraries that made the fit."""
         return dict(_json_attribute(self.tree, "versions"))
 
     @property
