@@ -23,12 +23,9 @@ class Trend:
         (t, theta) -> log density; t in years of 365.25 days since the time origin.
     growth_rate
         (t, theta) -> d eta / dt, in 1/year.
-    summary
-        One sentence for `show`.
     """
 
     kind: str
     parameters: tuple[str, ...]
     eta: Callable[[Array, Theta], Array]
     growth_rate: Callable[[Array, Theta], Array]
-    summary: str

@@ -19,5 +19,4 @@ EXPONENTIAL = Trend(
     parameters=("trend_intercept", "growth_rate"),
     eta=_eta,
     growth_rate=_growth_rate,
-    summary="log density is linear in time: density grows by the same factor every year",
 )

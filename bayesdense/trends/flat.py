@@ -19,5 +19,4 @@ FLAT = Trend(
     parameters=("trend_intercept",),
     eta=_eta,
     growth_rate=_growth_rate,
-    summary="density does not change with time",
 )
