@@ -6,8 +6,8 @@ Of LLM i, with x the log of its effective size, the model says
 
 and the marginal likelihood is the integral over x. Law and map are the same for every LLM, so
 mean and variance are needed on one grid only; the residual enters as log weights of the nodes.
-`log_marginal` is the plain reference, `log_marginal_with_gradient` the compiled sum that the
-sampler uses, with the gradient written by hand. No PyTensor here.
+`log_marginal` is the plain reference, `marginal_sum` the compiled sum that the sampler uses, with
+the gradient written by hand. No PyTensor here.
 """
 
 import math
@@ -81,8 +81,8 @@ class Cells:
 
     Attributes
     ----------
-    logit_score, offset_on
-        (C,): observed logit, and 1 where the protocol offset applies.
+    logit_score
+        (C,): observed logits.
     benchmark_idx, noise_idx
         (C,): row of the means and of the variances. Cells of one benchmark, number of items and
         number of reports share a variance.

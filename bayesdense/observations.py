@@ -21,7 +21,7 @@ from bayesdense.spec import ModelSpec
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
-#: Weight, in items, of the guess of the score floor (see `Benchmarks.data_kwargs`).
+#: Weight, in items, of the guess of the score floor (see `Benchmarks.data_scales`).
 _FLOOR_CONCENTRATION = 50.0
 _FLOOR_SHRINKAGE = 0.02
 #: Least replication for which size and run effects can be told from noise.

@@ -29,10 +29,10 @@ _PILOT_TUNE, _PILOT_DRAWS = 300, 300
 def sample_joint(
     spec: ModelSpec, data: Observations, model: pm.Model, settings: Settings
 ) -> Posterior:
-    """Sample everything at once: mode, pilot run, main run.
+    """Sample everything at once: mode, pilot run, main run; models of densities only as well.
 
-    If the pilot's draws show that the grid of sizes is too coarse for them, it is refined before
-    the main run; `Posterior.spec` says what was used.
+    If the pilot's draws show that a joint model's grid of sizes is too coarse for them, it is
+    refined before the main run; `Posterior.spec` says what was used.
     """
     target = target_of(spec, data, model)
     timings = {"compile": target.compile_seconds}
