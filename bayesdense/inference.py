@@ -150,7 +150,7 @@ def fit_observations(
         seed=seed,
         sampler=sampler,
         timings=timings,
-        versions={"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        versions=_versions(),
     )
     return Fit(tree, used)
 
@@ -172,6 +172,11 @@ def counts_of(data: Observations) -> dict[str, object]:
         "n_scores": None if scores is None else int(scores.score.size),
         "window": [min(llms.release_dates), max(llms.release_dates)],
     }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of what a fit rests on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def _check_arguments(spec: ModelSpec, sampler: str, **counts: int) -> None:
