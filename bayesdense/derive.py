@@ -20,7 +20,6 @@ from bayesdense.names import (
     CI_PROB,
     DAYS_PER_YEAR,
     DRAW,
-    FAMILY,
     INNER_CI_PROB,
     LAW_PARAMETERS,
     LLM,
@@ -139,29 +138,6 @@ def trend(fit: Fit, dates: Sequence[str]) -> xr.DataArray:
     return _with_units(named, "log density")
 
 
-def industry_frontier(fit: Fit, dates: Sequence[str]) -> xr.DataArray:
-    """Trend plus the largest family effect among the families that had released by each date.
-
-    Parameters
-    ----------
-    dates
-        ISO dates; before the first release it is nan.
-
-    Returns
-    -------
-    xarray.DataArray
-        Natural log of density, dims (chain, draw, date).
-    """
-    constant = fit.group("constant_data")
-    family = constant["family_idx"].values
-    effects = _posterior(fit, "family_effect")
-    released = years_since_origin(fit, [str(date) for date in release_dates(fit).values])
-    debut = np.array([released[family == k].min() for k in range(effects.sizes[FAMILY])])
-    line = trend(fit, dates)
-    present = xr.DataArray(debut, dims=FAMILY) <= line["years"]
-    return _with_units(line + effects.where(present).max(FAMILY), "log density")
-
-
 def bands(draws: xr.DataArray, probs: Sequence[float] = (INNER_CI_PROB, CI_PROB)) -> xr.Dataset:
     """Median and equal-tailed intervals of draws, for the other dims of an array.
 
@@ -274,7 +250,7 @@ def benchmark_parameters(fit: Fit) -> xr.Dataset:
         for name in wanted
         if name != "loss_floor" or name in fit.posterior
     }
-    units = _loss_units(fit, draws["param_coef"][BENCHMARK])
+    units = _loss_units(fit)
     shared = units[0] if len(set(units)) == 1 else _A_LOSS_UNIT
     table = xr.Dataset(
         {name: _with_units(values, _unit_of(name, shared)) for name, values in draws.items()}
@@ -310,12 +286,10 @@ def benchmark_table(fit: Fit) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _loss_units(fit: Fit, benchmarks: xr.DataArray) -> list[str]:
-    """Loss unit of each benchmark; fits of earlier versions do not know it."""
-    constant = fit.group("constant_data")
-    if "loss_unit" not in constant:
-        return [_A_LOSS_UNIT] * benchmarks.size
-    return [str(unit) for unit in constant["loss_unit"].values]
+def _loss_units(fit: Fit) -> list[str]:
+    """Loss unit of each benchmark."""
+    units = _variable(fit.group("constant_data"), "loss_unit")
+    return [str(unit) for unit in units.values]
 
 
 def _unit_of(parameter: str, loss_unit: str) -> str:
@@ -435,9 +409,9 @@ def _posterior(fit: Fit, name: str, reason: str = "was its tree replaced?") -> x
 
 
 def _variable(draws: xr.Dataset, name: str, reason: str = "was its tree replaced?") -> xr.DataArray:
-    """Return a variable of a group of draws, or raise naming it."""
+    """Return a variable of a group, or raise naming it."""
     if name not in draws:
-        raise BayesdenseError(f"this fit has no draws of {name!r}: {reason}")
+        raise BayesdenseError(f"this fit has no {name!r}: {reason}")
     return draws[name]
 
 

@@ -366,6 +366,7 @@ def _constant_data(names: Sequence[str], densities_only: bool) -> xr.Dataset:
         data["loss_run_idx"] = ("loss_obs", np.tile(np.arange(RUNS), len(BENCHMARKS)))
         data["loss_cluster_idx"] = ("loss_obs", _loss_cluster_idx())
         data["point_benchmark_idx"] = ("point_obs", np.repeat(np.arange(len(BENCHMARKS)), POINTS))
+        data["loss_unit"] = ("benchmark", ["nats/token"] * len(BENCHMARKS))
         data["reference_max_params"] = ((), 828_225_024.0)
         data["reference_max_tokens"] = ((), 49_693_501_440.0)
     return xr.Dataset(data, coords=coords)
