@@ -1,6 +1,5 @@
 """Shipped datasets and models by name; a path works wherever a name does (standard library)."""
 
-import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -40,18 +39,6 @@ def model_path(name: str) -> Path:
     if name in model_names():
         return shipped_root() / "models" / f"{name}.toml"
     raise SpecError(f"{printable(name)}: {_unknown('model', name, model_names())}")
-
-
-def dataset_card(name: str) -> dict[str, object]:
-    """Card of a shipped dataset as a plain dict."""
-    with (dataset_path(name) / CARD).open("rb") as stream:
-        return tomllib.load(stream)
-
-
-def model_card(name: str) -> dict[str, object]:
-    """TOML of a shipped model as a plain dict (title, references, components, priors)."""
-    with model_path(name).open("rb") as stream:
-        return tomllib.load(stream)
 
 
 def resolve_dataset(name_or_path: str | Path) -> Path:

@@ -17,7 +17,7 @@ import xarray as xr
 
 from bayesdense.companions import makers
 from bayesdense.errors import BayesdenseError, FitFolderError
-from bayesdense.files import commit, temporary_beside, write_bytes_atomic
+from bayesdense.files import commit, temporary_beside
 from bayesdense.manifest import (
     MANIFEST_NAME,
     FileRecord,
@@ -184,19 +184,6 @@ def load_fit(folder: str | Path) -> Fit:
         raise FitFolderError(f"{path / MANIFEST_NAME}: does not list {TREE_NAME}; not a fit")
     tree = _read_tree(path / TREE_NAME)
     return Fit(tree, _spec_of(tree, path / TREE_NAME))
-
-
-def add_file(folder: str | Path, name: str, content: bytes) -> None:
-    """Add a file to a saved fit, or replace one, such as a report made later.
-
-    At every moment the fit can be loaded: the file leaves the manifest before it changes.
-    """
-    path = Path(folder)
-    records = verify_folder(path)
-    kept = {known: record for known, record in records.items() if known != name}
-    write_manifest(path, kept)
-    write_bytes_atomic(path / name, content)
-    write_manifest(path, kept | {name: record_of(path / name)})
 
 
 def _write_folder(folder: Path, tree: xr.DataTree, content: Mapping[str, bytes]) -> None:

@@ -11,9 +11,8 @@ import pytest
 from datasets import CARD, tiny_dataset
 
 import bayesdense
-from bayesdense.card import check_card, described_columns
+from bayesdense.card import check_card, described_columns, read_card
 from bayesdense.catalog import (
-    dataset_card,
     dataset_names,
     dataset_path,
     model_names,
@@ -91,8 +90,8 @@ def test_hostile_names(name: str) -> None:
 
 def test_cards_and_names_need_neither_numpy_nor_pandas() -> None:
     code = (
-        "import sys; from bayesdense.catalog import *; from bayesdense import validation\n"
-        "[dataset_card(name)['title'] for name in dataset_names()]; model_names()\n"
+        "import sys; from bayesdense import card, validation; from bayesdense.catalog import *\n"
+        "[card.read_card(dataset_path(name)) for name in dataset_names()]; model_names()\n"
         "print({'numpy', 'pandas', 'pymc', 'xarray'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -138,7 +137,7 @@ def test_schema_is_one_and_shipped_cards_keep_it() -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     for name in dataset_names():
-        jsonschema.Draft202012Validator(schema).validate(as_json(dataset_card(name)))
+        jsonschema.Draft202012Validator(schema).validate(as_json(read_card(dataset_path(name))[0]))
 
 
 def test_described_columns() -> None:

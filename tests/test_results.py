@@ -18,8 +18,7 @@ from bayesdense import companions, results
 from bayesdense.companions import makers
 from bayesdense.errors import FitFolderError
 from bayesdense.files import sha256_of, write_bytes_atomic
-from bayesdense.manifest import read_manifest
-from bayesdense.results import Fit, add_file, ensure_writable, load_fit
+from bayesdense.results import Fit, ensure_writable, load_fit
 from bayesdense.spec import ModelSpec, load_spec
 
 SUMMARY = {"summary.json": b"{}\n"}
@@ -310,7 +309,8 @@ def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_force_replaces_the_fit_and_its_old_report(fit: Fit, folder: Path) -> None:
-    add_file(folder, "report.html", b"<p>old</p>")
+    fit.save(folder, files={**SUMMARY, "report.html": b"<p>old</p>"}, force=True)
+    assert (folder / "report.html").exists()
     other = fake_fit(draws=20, seed=8)
     other.save(folder, files=SUMMARY, force=True)
     assert load_fit(folder).seed == 8
@@ -368,30 +368,6 @@ def test_the_manifest_is_renamed_last(
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append(Path(b).name), real(a, b))[1])
     fit.save(tmp_path / "f", files=SUMMARY)
     assert order == ["fit.nc", "summary.json", "manifest.json"]
-
-
-def test_add_file_joins_the_manifest(folder: Path) -> None:
-    add_file(folder, "report.html", b"<p>one</p>")
-    add_file(folder, "report.html", b"<p>two</p>")
-    assert read_manifest(folder)["report.html"]["size"] == 10
-    load_fit(folder)
-
-
-def test_a_crash_while_adding_leaves_a_loadable_fit(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_file(folder, "report.html", b"<p>one</p>")
-    with monkeypatch.context() as patch:
-        patch.setattr(results, "record_of", lambda path: 1 / 0)  # after the file was replaced
-        with pytest.raises(ZeroDivisionError):
-            add_file(folder, "report.html", b"<p>two</p>")
-    load_fit(folder)
-
-
-def test_add_file_refuses_a_broken_fit(folder: Path) -> None:
-    flip_a_bit(folder)
-    with pytest.raises(FitFolderError):
-        add_file(folder, "report.html", b"")
 
 
 def test_write_bytes_atomic_keeps_the_old_content_on_failure(
