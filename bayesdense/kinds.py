@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bayesdense.errors import SpecError
+from bayesdense.options import Options
 from bayesdense.priors import DISTRIBUTIONS, Prior, prior_from_dict
 from bayesdense.trends import TRENDS
 from bayesdense.wording import nearest_of, told
@@ -34,9 +35,9 @@ KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "trend": {kind: trend.parameters for kind, trend in TRENDS.items()},
     }
 )
-#: Priors that a component may have beside those of its kinds: they are used where an option asks.
-OPTIONAL_PRIORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"residual": ("residual_log_sd_slope",)}
+#: Option (true or false) -> component and prior that it asks for, beside those of the kinds.
+OPTION_PRIORS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"scale_trend": ("residual", "residual_log_sd_slope")}
 )
 #: Variables between 0 and 1, and those beside the trend's that may be negative.
 _FRACTIONS = ("score_floor", "score_ceiling")
@@ -57,10 +58,26 @@ class Component:
     kind: str
     priors: Mapping[str, Prior]
 
-    @property
-    def used_priors(self) -> dict[str, Prior]:
-        """Priors of the chosen kind, in the order in which the kind names them."""
-        return {name: self.priors[name] for name in KINDS[self.name][self.kind]}
+    def used_priors(self, options: Options) -> dict[str, Prior]:
+        """Priors that the chosen kind asks for, in its order, then those that options ask for.
+
+        The one place of this rule: what a model samples, draws, shows and checks follows it. An
+        error names what asks for a prior that is missing.
+        """
+        asked = {variable: f"kind {self.kind!r}" for variable in KINDS[self.name][self.kind]}
+        for option, (component, variable) in OPTION_PRIORS.items():
+            if component == self.name and getattr(options, option):
+                asked[variable] = f"{option} = true"
+        for variable, by in asked.items():
+            if variable not in self.priors:
+                raise SpecError(f"{self.name}.priors.{variable}: missing, {by} needs it")
+        return {variable: self.priors[variable] for variable in asked}
+
+
+def known_priors(component: str) -> set[str]:
+    """Variables of a component, under whatever kind and options."""
+    of_options = {variable for name, variable in OPTION_PRIORS.values() if name == component}
+    return of_options.union(*KINDS[component].values())
 
 
 def read_component(where: str, name: str, raw: object) -> Component:
@@ -76,8 +93,7 @@ def read_component(where: str, name: str, raw: object) -> Component:
     priors = raw.get("priors", {})
     if not isinstance(priors, Mapping):
         raise SpecError(f"{where}.priors: {told(priors)}, allowed is a table")
-    known = {variable for variables in KINDS[name].values() for variable in variables}
-    known |= set(OPTIONAL_PRIORS.get(name, ()))
+    known = known_priors(name)
     for variable in priors:
         if variable not in known:
             raise SpecError(
@@ -86,11 +102,7 @@ def read_component(where: str, name: str, raw: object) -> Component:
     read = {key: prior_from_dict(f"{where}.priors.{key}", value) for key, value in priors.items()}
     for variable, prior in read.items():
         _check_fits(f"{where}.priors.{variable}", name, variable, prior)
-    component = Component(name=name, kind=kind, priors=MappingProxyType(read))
-    for variable in KINDS[name][component.kind]:
-        if variable not in component.priors:
-            raise SpecError(f"{where}.priors.{variable}: missing, kind {kind!r} needs it")
-    return component
+    return Component(name=name, kind=kind, priors=MappingProxyType(read))
 
 
 def _check_fits(where: str, component: str, variable: str, prior: Prior) -> None:

@@ -69,15 +69,34 @@ class Options:
 
 
 OPTION_NAMES = tuple(Options.__dataclass_fields__)
+#: Options of law, map and sizes, which a model of given densities does not have.
+JOINT_OPTIONS: Final = (
+    "reference_tokens",
+    "params",
+    "feedback",
+    "calibration",
+    "implementation",
+    "quadrature_spacing",
+)
 
 
-def read_options(where: str, raw: object) -> Options:
-    """Read `[options]`; an unknown name is an error."""
+def options_of(*, joint: bool) -> tuple[str, ...]:
+    """Names of the options that have an effect on a joint model, or on one of given densities."""
+    return OPTION_NAMES if joint else tuple(n for n in OPTION_NAMES if n not in JOINT_OPTIONS)
+
+
+def read_options(where: str, raw: object, *, joint: bool) -> Options:
+    """Read `[options]`; an unknown name, or one without effect on the model, is an error."""
     if not isinstance(raw, Mapping):
         raise SpecError(f"{where}: options is {told(raw)}, allowed is a table")
     for key in raw:
         if key not in OPTION_NAMES:
             raise SpecError(f"{where}: unknown option {told(key)}{nearest_of(key, OPTION_NAMES)}")
+        if key not in options_of(joint=joint):
+            raise SpecError(
+                f"{where}: option {key!r} has no effect on a model of given densities, which has "
+                f"neither law nor sizes; allowed: {', '.join(options_of(joint=joint))}"
+            )
     # 5e12 and 5000000000000 are one number: the digest must not tell them apart.
     plain: dict[str, Any] = {
         key: read_number(f"options.{key}", value) if type(value) is int else value

@@ -91,7 +91,7 @@ def used_priors(
     offset scores under another protocol: without them the model has fewer parameters.
     """
     for component in spec.components.values():
-        used = component.used_priors
+        used = spec.used_priors(component.name)
         if component.name == "loss_noise" and not (data.losses and data.losses.clustered):
             used = {"loss_noise_sd": used["loss_noise_sd"]}
         elif component.name == "score_noise":
@@ -99,9 +99,6 @@ def used_priors(
             if _has_offset(data):
                 names = (*names, "protocol_offset")
             used = {name: spec.prior("score_noise", name) for name in names}
-        elif component.name == "residual" and spec.options.scale_trend:
-            name = "residual_log_sd_slope"
-            used = {**used, name: spec.prior("residual", name)}
         yield from used.items()
 
 

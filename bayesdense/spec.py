@@ -19,7 +19,7 @@ from bayesdense.kinds import (
     read_component,
 )
 from bayesdense.names import SCHEMA_VERSION
-from bayesdense.options import OPTION_NAMES, Options, read_options
+from bayesdense.options import OPTION_NAMES, Options, options_of, read_options
 from bayesdense.priors import Prior
 from bayesdense.wording import MAX_SHOWN, nearest_of, told
 
@@ -55,6 +55,15 @@ class ModelSpec:
     def residual(self) -> str:
         """Kind of the residual."""
         return self.component("residual").kind
+
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """Options that have an effect on this model."""
+        return options_of(joint=self.is_joint)
+
+    def used_priors(self, component: str) -> dict[str, Prior]:
+        """Return the priors of a component that its kind and the options ask for."""
+        return self.component(component).used_priors(self.options)
 
     def prior(self, component: str, variable: str) -> Prior:
         """Return the prior of a variable; an error says which entry is missing."""
@@ -98,7 +107,7 @@ class ModelSpec:
             "title": self.title,
             "description": self.description,
             "references": list(self.references),
-            "options": {name: getattr(self.options, name) for name in OPTION_NAMES},
+            "options": {name: getattr(self.options, name) for name in self.option_names},
         }
         for name, component in self.components.items():
             priors = {key: prior.to_dict() for key, prior in component.priors.items()}
@@ -193,14 +202,25 @@ def _read_spec(raw: Mapping[str, Any], where: str) -> ModelSpec:
     if set(components) not in (set(DENSITY_COMPONENTS), set(JOINT_COMPONENTS)):
         missing = ", ".join(name for name in JOINT_COMPONENTS if name not in components)
         raise SpecError(f"{where}: a model that reads scores also needs {missing}")
+    options = read_options(where, raw.get("options", {}), joint="loss_law" in components)
+    _check_used_priors(where, components, options)
     return ModelSpec(
         name=name,
         title=title or name,
         description=description,
         references=tuple(references),
-        options=read_options(where, raw.get("options", {})),
+        options=options,
         components=MappingProxyType(components),
     )
+
+
+def _check_used_priors(where: str, components: Mapping[str, Component], options: Options) -> None:
+    """Refuse a model without a prior that it needs."""
+    for component in components.values():
+        try:
+            component.used_priors(options)
+        except SpecError as error:
+            raise SpecError(f"{where}: {error}") from None
 
 
 def _text(where: str, raw: Mapping[str, Any], key: str) -> str:
@@ -224,7 +244,9 @@ def _override(spec: ModelSpec, key: str, value: object) -> ModelSpec:
         if not isinstance(node, dict) or step not in node:
             raise _missing(spec, key, step, node)
         node = node[step]
-    if not isinstance(node, dict) or last not in node:
+    # An option that this kind of model lacks is refused where options are read, which says why.
+    known = path == ["options"] and last in OPTION_NAMES
+    if not isinstance(node, dict) or (last not in node and not known):
         names = [*node, *OPTION_NAMES, *KINDS] if isinstance(node, dict) else []
         raise _missing(spec, key, last, names)
     node[last] = value

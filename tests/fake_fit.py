@@ -10,6 +10,7 @@ import xarray as xr
 from bayesdense.items import item_variance
 from bayesdense.laws import logistic_logit_score
 from bayesdense.names import UNITS
+from bayesdense.options import options_of
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec, load_spec, spec_from_dict
 
@@ -391,6 +392,7 @@ def _spec(densities_only: bool, options: Mapping[str, object]) -> ModelSpec:
     if not densities_only:
         return spec
     raw = spec.to_dict()
+    raw["options"] = {name: raw["options"][name] for name in options_of(joint=False)}
     kept = (
         "schema",
         "title",

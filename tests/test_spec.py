@@ -13,8 +13,8 @@ import pytest
 import bayesdense
 from bayesdense.catalog import model_names, model_path
 from bayesdense.errors import SpecError
-from bayesdense.kinds import DENSITY_COMPONENTS, JOINT_COMPONENTS, KINDS, OPTIONAL_PRIORS
-from bayesdense.options import OPTION_NAMES, Options
+from bayesdense.kinds import DENSITY_COMPONENTS, JOINT_COMPONENTS, KINDS, known_priors
+from bayesdense.options import JOINT_OPTIONS, OPTION_NAMES, Options
 from bayesdense.priors import DATA_KWARGS, DATA_SCALES, DISTRIBUTIONS
 from bayesdense.spec import ModelSpec, load_spec, spec_from_dict
 
@@ -127,6 +127,11 @@ SPOILT = [
     (put("options.quadrature_spacing", 0), "options.quadrature_spacing: 0, allowed"),
     (put("options.base_only", "yes"), "options.base_only: 'yes', allowed: true or false"),
     (put("options.scale_trend", 1), "options.scale_trend: 1"),
+    (
+        lambda raw: (put("options.scale_trend", True)(raw),
+                     drop("residual.priors.residual_log_sd_slope")(raw)),
+        "residual_log_sd_slope: missing, scale_trend = true needs it",
+    ),
     # kinds
     (put("trend", "flat"), "trend: 'flat', allowed is a table with kind and priors"),
     (put("trend.kind", "exponentail"), "trend.kind: 'exponentail', allowed: exponential, flat"),
@@ -295,7 +300,7 @@ def test_options_and_kinds_change_by_their_name() -> None:
     spec = JOINT.with_options(trend="flat", residual="composed", reference_tokens=1e12)
     assert (spec.trend, spec.residual) == ("flat", "composed")
     assert spec.options.reference_tokens == 1e12
-    assert set(spec.component("residual").used_priors) == {"residual_sd", "one_sided_sd"}
+    assert set(spec.used_priors("residual")) == {"residual_sd", "one_sided_sd"}
     assert JOINT.trend == "exponential", "the model itself is a value and stays"
     assert spec.with_options(trend="exponential", residual="symmetric", reference_tokens=5e12) == (
         JOINT
@@ -370,9 +375,31 @@ def test_a_component_that_the_model_lacks_cannot_be_set() -> None:
 # ---------------------------------------------------------------- round trip and digest
 
 
+@pytest.mark.parametrize("name", JOINT_OPTIONS)
+def test_an_option_without_effect_is_refused(name: str) -> None:
+    spec = load_spec("trend_only")
+    raw = spec.to_dict()
+    assert not set(JOINT_OPTIONS) & set(raw["options"])
+    value = getattr(Options(), name)
+    for key in (name, f"options.{name}"):
+        with pytest.raises(SpecError, match=f"option '{name}' has no effect on a model of given"):
+            spec.with_options(**{key: value})
+    raw["options"][name] = value
+    assert not VALIDATOR.is_valid(raw)
+
+
+def test_the_priors_that_are_used_hang_on_kinds_and_options() -> None:
+    assert set(JOINT.used_priors("residual")) == {"residual_sd"}
+    moving = JOINT.with_options(scale_trend=True, residual="student_t")
+    assert list(moving.used_priors("residual")) == [
+        "residual_sd", "residual_df", "residual_log_sd_slope",
+    ]  # fmt: skip
+    assert moving.used_priors("trend") == JOINT.used_priors("trend")
+
+
 @pytest.mark.parametrize("name", model_names())
 def test_json_round_trip(name: str) -> None:
-    spec = load_spec(name).with_options(residual="composed", reference_tokens=2e12)
+    spec = load_spec(name).with_options(residual="composed", scale_trend=True)
     again = ModelSpec.from_json(spec.to_json())
     assert again == spec
     assert again.digest == spec.digest
@@ -463,9 +490,7 @@ def test_schema_names_the_kinds_options_and_priors_of_the_code() -> None:
     for component, kinds in KINDS.items():
         part = properties[component]
         assert part["properties"]["kind"]["enum"] == list(kinds)
-        known = {variable for variables in kinds.values() for variable in variables}
-        known |= set(OPTIONAL_PRIORS.get(component, ()))
-        assert set(part["properties"]["priors"]["properties"]) == known
+        assert set(part["properties"]["priors"]["properties"]) == known_priors(component)
         required = {
             rule["if"]["properties"]["kind"]["const"]: tuple(
                 rule["then"]["properties"]["priors"]["required"]

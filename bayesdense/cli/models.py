@@ -41,7 +41,7 @@ def _rows(spec: "ModelSpec") -> Iterator[Row]:
     for component in spec.components.values():
         yield {"key": f"{component.name}.kind", "value": component.kind, **blank}
         for variable, prior in component.priors.items():
-            used = is_used(spec, component.name, variable)
+            used = variable in spec.used_priors(component.name)
             yield from _prior_rows(f"{component.name}.priors.{variable}", prior, used=used)
 
 
@@ -57,13 +57,6 @@ def _prior_rows(key: str, prior: "Prior", *, used: bool) -> Iterator[Row]:
     }
     for kwarg, inner in prior.inner.items():
         yield from _prior_rows(f"{key}.kwargs.{kwarg}", inner, used=used)
-
-
-def is_used(spec: "ModelSpec", component: str, variable: str) -> bool:
-    """Whether the chosen kind, or the option `scale_trend`, asks for a prior."""
-    if variable == "residual_log_sd_slope":
-        return spec.options.scale_trend
-    return variable in spec.component(component).used_priors
 
 
 def _body(path: Path, spec: "ModelSpec") -> Iterator[RenderableType]:
@@ -87,7 +80,7 @@ def _body(path: Path, spec: "ModelSpec") -> Iterator[RenderableType]:
         rest = f" (or {', '.join(others)})" if others else ""
         yield f"\n[{component.name}] kind = {component.kind}{rest}"
         yield pairs(
-            (f"  {variable}", _told(prior, used=is_used(spec, component.name, variable)))
+            (f"  {variable}", _told(prior, used=variable in spec.used_priors(component.name)))
             for variable, prior in component.priors.items()
         )
     yield from ("", *_hint(spec))
@@ -115,11 +108,12 @@ def _spelt(value: object) -> str:
 
 def _hint(spec: "ModelSpec") -> Iterator[str]:
     """Say how `fit` replaces an option, a kind and a number of a prior."""
-    variable, prior = next(iter(spec.component("trend").used_priors.items()))
+    variable, prior = next(iter(spec.used_priors("trend").items()))
     kwarg = next(iter(prior.kwargs))
     while isinstance(prior.kwargs[kwarg], type(prior)):
         variable, prior = f"{variable}.kwargs.{kwarg}", prior.inner[kwarg]
     yield "fit --set replaces one entry, and may be repeated:"
-    yield f"  --set params={spec.options.params}"
+    option = spec.option_names[-1] if not spec.is_joint else "params"
+    yield f"  --set {option}={_spelt(getattr(spec.options, option))}"
     yield f"  --set trend={spec.trend}"
     yield f"  --set trend.priors.{variable}.kwargs.{kwarg}={prior.kwargs[kwarg]:g}"

@@ -49,10 +49,6 @@ def _family(spec: ModelSpec, llms: LLMData) -> Tensor:
 
 def residual(spec: ModelSpec, llms: LLMData) -> Residual:
     """Add the residual's parameters."""
-    component = spec.component("residual")
-    found: Mapping[str, Tensor] = variables(spec, "residual", {}, *component.used_priors)
-    moves = spec.options.scale_trend
-    if moves:
-        found = {**found, **variables(spec, "residual", {}, "residual_log_sd_slope")}
-    sd = residuals.sd_at(found, llms.years, scale_trend=moves)
+    found: Mapping[str, Tensor] = variables(spec, "residual", {}, *spec.used_priors("residual"))
+    sd = residuals.sd_at(found, llms.years, scale_trend=spec.options.scale_trend)
     return Residual(spec.residual, sd, found.get(residuals.SHAPES.get(spec.residual, "")))

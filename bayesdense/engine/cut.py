@@ -86,7 +86,7 @@ def _divergences(runs: Sequence[Draws]) -> int:
 
 def _reference_names(spec: ModelSpec, model: pm.Model) -> list[str]:
     """Variables of law, map and their noise, hyperparameters included, and what they explain."""
-    stems = [name for part in _REFERENCE_COMPONENTS for name in spec.component(part).used_priors]
+    stems = [name for part in _REFERENCE_COMPONENTS for name in spec.used_priors(part)]
     return [
         rv.name
         for rv in model.basic_RVs
