@@ -4,13 +4,13 @@ import tomllib
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import pytest
+from datasets import CARD, tiny_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesdense.dataset import load_dataset
 from bayesdense.simulate import write_dataset
 from bayesdense.simulate.toml import toml_text
-from datasets import CARD, tiny_dataset
 
 # What TOML can say: no lone surrogates, integers of 64 bits, no time with an offset.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
