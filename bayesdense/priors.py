@@ -131,10 +131,18 @@ def _exact(value: "float | str | Prior") -> str:
     return short if float(short) == value else repr(value)
 
 
+#: Depth to which priors within priors are read; which of them are allowed is said with a reason.
+_MOST_NESTED: Final = 2
+
+
 def prior_from_dict(where: str, raw: object) -> Prior:
     """Read one prior of a TOML; `where` names the entry in errors."""
     if not isinstance(raw, Mapping):
         raise SpecError(f"{where}: {told(raw)}, allowed is a table with dist and kwargs")
+    if (
+        where.count(".kwargs.") > _MOST_NESTED
+    ):  # Python's own limit may lie far off: PyTensor sets it
+        raise SpecError(f"{where}: priors are nested too deeply")
     unknown = set(raw) - {"dist", "kwargs", "dims", "scale", "reason"}
     if unknown:
         raise SpecError(
