@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from bayesdense.errors import SpecError
 from bayesdense.wording import told
@@ -132,6 +133,7 @@ def _exact(value: "float | str | Prior") -> str:
 
 
 #: Depth to which priors within priors are read; which of them are allowed is said with a reason.
+#: Python's own limit may lie far off, as PyTensor sets it to 10,000.
 _MOST_NESTED: Final = 2
 
 
