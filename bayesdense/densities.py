@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
+from bayesdense.arrays import Floats
 from bayesdense.names import CHAIN, DRAW, LLM, UNITS
-from bayesdense.observations import Floats, Observations
+from bayesdense.observations import Observations
 from bayesdense.prior_draws import residual_parameters
 from bayesdense.residuals import LOG_DENSITY, NUMPY
 from bayesdense.spec import ModelSpec

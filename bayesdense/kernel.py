@@ -15,10 +15,8 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-type Floats = NDArray[np.float64]
-type Ints = NDArray[np.int64]
+from bayesdense.arrays import Floats, Ints
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 #: Nodes over which the spacing grows e-fold outside the core.

@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayesdense.arrays import Floats
+from bayesdense.arrays import Ints as Ints
 from bayesdense.dataset import Dataset
 from bayesdense.errors import SpecError
 from bayesdense.items import is_few, logit_of_score
 from bayesdense.names import DAYS_PER_YEAR
 from bayesdense.spec import ModelSpec
-
-type Floats = NDArray[np.float64]
-type Ints = NDArray[np.int64]
 
 #: Weight, in items, of the guess of the score floor (see `Benchmarks.data_scales`).
 _FLOOR_CONCENTRATION = 50.0

@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from bayesdense.observations import Floats, Observations
+from bayesdense.arrays import Floats
+from bayesdense.observations import Observations
 from bayesdense.prior_draws import used_priors
 from bayesdense.priors import DISTRIBUTIONS, Prior
 from bayesdense.spec import ModelSpec

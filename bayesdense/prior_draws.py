@@ -6,8 +6,9 @@ from difflib import get_close_matches
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bayesdense.arrays import Floats
 from bayesdense.errors import SpecError
 from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LLM, RUN, UNITS
 from bayesdense.observations import JointObservations, LLMData, Observations
@@ -15,8 +16,6 @@ from bayesdense.priors import Prior, hyper_name
 from bayesdense.residuals import SHAPES, sd_at
 from bayesdense.spec import ModelSpec
 from bayesdense.trends import TRENDS
-
-type Floats = NDArray[np.float64]
 
 
 def draw_priors(

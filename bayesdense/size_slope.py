@@ -6,8 +6,9 @@ import numpy as np
 import xarray as xr
 
 from bayesdense import densities, sizes
+from bayesdense.arrays import Floats
 from bayesdense.names import CHAIN, DRAW
-from bayesdense.observations import Floats, Observations
+from bayesdense.observations import Observations
 from bayesdense.spec import ModelSpec
 
 #: Half the distance of the differences: small against a slope's posterior sd, large against the

@@ -16,7 +16,8 @@ from numba.core.dispatcher import Dispatcher
 from scipy import integrate, stats
 
 import bayesdense
-from bayesdense.kernel import Cells, Floats, Grid, log_cells, log_marginal, make_grid, marginal_sum
+from bayesdense.arrays import Floats
+from bayesdense.kernel import Cells, Grid, log_cells, log_marginal, make_grid, marginal_sum
 from bayesdense.residuals import NUMPY, log_tails, normal_log_density
 
 GRID = make_grid(14.0, 32.0, 0.25)

@@ -7,9 +7,9 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from bayesdense.arrays import Floats
 from bayesdense.components.priors import variables
 from bayesdense.components.tensor import Tensor
-from bayesdense.kernel import Floats
 from bayesdense.kinds import KINDS
 from bayesdense.laws import chinchilla_loss
 from bayesdense.names import LOSS_OBS

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pymc as pm
 
+from bayesdense.arrays import Floats
 from bayesdense.components.tensor import Tensor
-from bayesdense.kernel import Floats
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.spec import ModelSpec
 

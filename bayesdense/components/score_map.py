@@ -7,10 +7,10 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from bayesdense.arrays import Floats
 from bayesdense.components.priors import variables
 from bayesdense.components.tensor import Tensor
 from bayesdense.items import count_terms, draw_score, item_variance, log_binomial
-from bayesdense.kernel import Floats
 from bayesdense.laws import logistic_logit_score
 from bayesdense.names import COUNT_OBS, POINT_OBS
 from bayesdense.observations import CalibrationData

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import pymc as pm
 import pytensor.tensor as pt
 
+from bayesdense.arrays import Floats
 from bayesdense.components.priors import random_variable, variables
 from bayesdense.components.tensor import Tensor
-from bayesdense.kernel import Floats
 from bayesdense.observations import JointObservations, ReportData
 from bayesdense.spec import ModelSpec
 

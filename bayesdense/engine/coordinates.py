@@ -23,8 +23,8 @@ from pymc.model.transform.conditioning import remove_value_transforms
 from pymc.model.transform.optimization import freeze_dims_and_data
 from pytensor.graph.replace import graph_replace
 
+from bayesdense.arrays import Floats
 from bayesdense.components.tensor import Tensor
-from bayesdense.kernel import Floats
 from bayesdense.laws import expit
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.spec import ModelSpec

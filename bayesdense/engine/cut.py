@@ -9,11 +9,11 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from bayesdense.arrays import Floats
 from bayesdense.engine.joint import pilot_and_main, run_length
 from bayesdense.engine.runs import Posterior, Settings, part_of, target_of
 from bayesdense.engine.sample import Draws, find_whitening, sample_nuts
 from bayesdense.engine.target import Target
-from bayesdense.kernel import Floats
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.observations import Observations
 from bayesdense.spec import ModelSpec

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pymc as pm
 
+from bayesdense.arrays import Floats
 from bayesdense.build import build_from_observations
 from bayesdense.engine.runs import Posterior, Settings, as_dataset, part_of, target_of
 from bayesdense.engine.sample import Draws, Progress, find_whitening, sample_nuts
 from bayesdense.engine.target import Target
 from bayesdense.engine.whiten import Whitening
-from bayesdense.kernel import Floats
 from bayesdense.observations import Observations
 from bayesdense.sizes import quadrature_error
 from bayesdense.spec import ModelSpec

@@ -7,11 +7,11 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from bayesdense.arrays import Floats
 from bayesdense.engine.coordinates import Coordinates, coordinates
 from bayesdense.engine.interrupts import Interrupted, never_interrupted
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.target import Target, compile_target
-from bayesdense.kernel import Floats
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.observations import Observations
 from bayesdense.spec import ModelSpec

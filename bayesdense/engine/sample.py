@@ -13,10 +13,10 @@ import xarray as xr
 from nutpie.compiled_pyfunc import from_pyfunc
 from threadpoolctl import threadpool_limits
 
+from bayesdense.arrays import Floats
 from bayesdense.engine.interrupts import Interrupted, never_interrupted
 from bayesdense.engine.target import Target
 from bayesdense.engine.whiten import Whitening, whiten_at_mode
-from bayesdense.kernel import Floats
 
 #: nutpie ships no types.
 type Sampler = Any

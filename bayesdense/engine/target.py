@@ -10,8 +10,8 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.mode import get_mode
 
+from bayesdense.arrays import Floats
 from bayesdense.engine.coordinates import Coordinates
-from bayesdense.kernel import Floats
 
 _NOTHING = np.zeros(0)
 

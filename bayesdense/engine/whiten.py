@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from bayesdense.kernel import Floats
+from bayesdense.arrays import Floats
 
 #: z -> (log density, gradient).
 type LogDensity = Callable[[Floats], tuple[float, Floats]]

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesdense.arrays import Floats, Ints
 from bayesdense.laws import doubling_time_days
 from bayesdense.names import CI_PROB, DAYS_PER_YEAR
-from bayesdense.point.records import MIN_RECORDS, Floats, Ints, fit_line
+from bayesdense.point.records import MIN_RECORDS, fit_line
 
 #: Values of one block of permutations held at a time: bounds memory on datasets of any length.
 _BLOCK_VALUES = 2_000_000

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from bayesdense.arrays import Floats, Ints
 from bayesdense.dataset import Dataset
 from bayesdense.errors import DatasetError
 from bayesdense.names import SCHEMA_VERSION
@@ -22,7 +23,7 @@ from bayesdense.point.options import (
     PointOptions,
     read_split,
 )
-from bayesdense.point.records import Floats, Ints, RecordLine, fit_line, running_records
+from bayesdense.point.records import RecordLine, fit_line, running_records
 from bayesdense.point.segments import Segment, split_records
 from bayesdense.point.sizes import (
     PARAMS_COLUMN,

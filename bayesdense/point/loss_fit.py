@@ -8,8 +8,8 @@ import numpy as np
 from scipy.optimize import least_squares, nnls
 
 from bayesdense import laws
+from bayesdense.arrays import Floats
 from bayesdense.errors import BayesdenseError
-from bayesdense.point.records import Floats
 
 type LawKind = Literal["additive", "chinchilla"]
 type Mode = Literal["best", "params_steeper", "tokens_steeper"]

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import least_squares, nnls
 
 from bayesdense import laws
-from bayesdense.point.records import Floats
+from bayesdense.arrays import Floats
 
 _TOLERANCE = 1e-12
 #: The search stays inside its bounds: a floor of 1e-30 is one of 0.

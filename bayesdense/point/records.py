@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesdense import laws
+from bayesdense.arrays import Floats, Ints
 from bayesdense.names import DAYS_PER_YEAR
 
 #: Two points always lie on a line: below three no slope is reported.
 MIN_RECORDS = 3
-
-type Floats = NDArray[np.float64]
-type Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from bayesdense.arrays import Floats, Ints
 from bayesdense.errors import BayesdenseError
-from bayesdense.point.records import Floats, Ints, RecordLine, fit_line, running_records
+from bayesdense.point.records import RecordLine, fit_line, running_records
 
 type Reading = Literal["before", "after_restarted", "after_continued", "after_with_last_record"]
 

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from bayesdense.arrays import Floats
 from bayesdense.errors import BayesdenseError
 from bayesdense.point.loss_fit import LawKind, LossFit, LossOptimum, Mode, fit_loss_law
 from bayesdense.point.map_fit import ScoreMap, fit_score_map
-from bayesdense.point.records import Floats
 from bayesdense.wording import listing
 
 type Status = Literal["finite", "above_ceiling", "below_floor", "contradictory"]

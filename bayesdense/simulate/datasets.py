@@ -8,19 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.laws import chinchilla_loss, logistic_logit_score
 from bayesdense.names import CHAIN, DRAW, LAW_PARAMETERS, MAP_PARAMETERS, POINT_OBS
-from bayesdense.observations import (
-    CalibrationData,
-    Floats,
-    JointObservations,
-    Observations,
-    observe,
-)
+from bayesdense.observations import CalibrationData, JointObservations, Observations, observe
 from bayesdense.prior_draws import draw_priors
 from bayesdense.simulate.folder import Tables, write_dataset
 from bayesdense.simulate.reports import simulate_reports
@@ -405,7 +400,7 @@ def _score_table(used: Dataset, data: JointObservations, score: Floats) -> pd.Da
     return cells.merge(own[kept], on=["llm", "benchmark"], how="left", validate="1:1")
 
 
-def _rounded(values: ArrayLike, digits: int | None) -> NDArray[np.float64]:
+def _rounded(values: ArrayLike, digits: int | None) -> Floats:
     """Values to so many significant digits."""
     numbers = np.asarray(values, dtype=float)
     if digits is None:

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesdense.arrays import Floats
 from bayesdense.laws import expit
-from bayesdense.observations import Floats, JointObservations
+from bayesdense.observations import JointObservations
 from bayesdense.simulate.story import score_moments
 from bayesdense.spec import ModelSpec
 

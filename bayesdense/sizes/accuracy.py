@@ -3,7 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from bayesdense.kernel import Floats, Grid, Ints
+from bayesdense.arrays import Floats, Ints
+from bayesdense.kernel import Grid
 from bayesdense.observations import JointObservations
 from bayesdense.sizes.compiled import log_given_effects, log_likelihood, residual_table
 from bayesdense.sizes.terms import Grids, Posterior, read_posterior

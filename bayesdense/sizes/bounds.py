@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import xarray as xr
 
-from bayesdense.kernel import Floats
+from bayesdense.arrays import Floats
 from bayesdense.names import LLM
 from bayesdense.observations import JointObservations
 from bayesdense.sizes.compiled import log_likelihood

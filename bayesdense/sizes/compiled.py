@@ -16,7 +16,8 @@ import numba
 import numpy as np
 
 from bayesdense import residuals
-from bayesdense.kernel import Cells, Floats, Grid, Ints
+from bayesdense.arrays import Floats, Ints
+from bayesdense.kernel import Cells, Grid
 from bayesdense.sizes.terms import Terms
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from bayesdense import residuals
-from bayesdense.kernel import Floats, Grid
+from bayesdense.arrays import Floats
+from bayesdense.kernel import Grid
 from bayesdense.names import LLM, UNITS
 from bayesdense.observations import JointObservations
 from bayesdense.sizes.compiled import invert_cdf, log_likelihood, residual_table

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 from scipy.special import gammaln, logsumexp
 
+from bayesdense.arrays import Floats, Ints
 from bayesdense.items import count_terms, item_variance, log_binomial
-from bayesdense.kernel import Floats, Ints
 from bayesdense.laws import chinchilla_loss, logistic_logit_score
 from bayesdense.names import POINT_OBS
 from bayesdense.observations import JointObservations, LossData

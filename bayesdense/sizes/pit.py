@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base.array import array_stats
 
-from bayesdense.kernel import Floats, Ints
+from bayesdense.arrays import Floats, Ints
 from bayesdense.names import CHAIN, DRAW, SCORE_OBS
 from bayesdense.observations import JointObservations
 from bayesdense.sizes.compiled import log_likelihood, residual_table, size_weights

@@ -14,8 +14,9 @@ import numpy as np
 import xarray as xr
 
 from bayesdense import residuals
+from bayesdense.arrays import Floats, Ints
 from bayesdense.items import item_variance
-from bayesdense.kernel import SIZE_MARGIN, Cells, Floats, Grid, Ints, grid_over
+from bayesdense.kernel import SIZE_MARGIN, Cells, Grid, grid_over
 from bayesdense.laws import chinchilla_loss, logistic_logit_score, logit
 from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LAW_PARAMETERS, MAP_PARAMETERS, RUN
 from bayesdense.observations import JointObservations
