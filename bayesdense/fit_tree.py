@@ -23,7 +23,7 @@ from bayesdense.names import (
     UNITS,
 )
 from bayesdense.observations import JointObservations, Observations
-from bayesdense.predictive import posterior_predictive, prior_predictive
+from bayesdense.predictive import posterior_predictive, predictive_mean, prior_predictive
 from bayesdense.prior_densities import log_prior
 from bayesdense.size_slope import slope_derivatives
 from bayesdense.spec import ModelSpec
@@ -63,6 +63,7 @@ def assemble(
         "prior": before.prior,
         "prior_predictive": before.prior_predictive,
         "posterior_predictive": posterior_predictive(thinned, spec, data, rng),
+        "predictive_mean": predictive_mean(thinned, spec, data),
         "constant_data": constant_data(data),
     }
     if spec.options.feedback != "cut":
@@ -237,6 +238,7 @@ def _joint_constants(data: JointObservations) -> dict[str, object]:
         "loss_log_tokens_ratio": (LOSS_OBS, losses.log_tokens_ratio),
         "point_benchmark_idx": (POINT_OBS, points.benchmark_idx[used]),
         "point_loss": (POINT_OBS, points.loss[used]),
+        "point_n_items": (POINT_OBS, points.n_items[used]),
         "n_items": (BENCHMARK, names.n_items),
         "chance": (BENCHMARK, names.chance),
         "loss_centre": (BENCHMARK, names.loss_centre),

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import gammaln, logsumexp
 
 from bayesdense.laws import Array, expit, log1p_exp, logit
 
-#: Below this many expected hits and misses, n S (1 - S), a score's logit is far from normal.
+#: Below this many hits or misses, n S (1 - S) of the observed score, its logit is far from normal.
 FEW_ITEMS = 10.0
 #: Nodes for the normal noise beneath a count: the trapezoid rule, in standard deviations. Exact to
 #: 1e-6 while the noise is below 2 on the logit, as a count of `FEW_ITEMS` is wider than .3.
@@ -76,6 +77,18 @@ def count_terms(
         + n_correct[..., None] * logit_score
         - n_items[..., None] * log1p_exp(logit_score)
     )
+
+
+def count_mid_p(n_correct: Array, n_items: Array, mean: Array, sd: Array) -> Array:
+    """P(K < k) + P(K = k) / 2 of counts of few hits whose logit is normal (`count_terms`)."""
+    hits = np.rint(n_correct)
+    out = np.zeros(np.broadcast_shapes(np.shape(hits), np.shape(mean)))
+    for k in range(int(hits.max(initial=-1.0)) + 1):
+        count = np.full(np.shape(n_items), float(k))
+        coefficient = log_binomial(n_items, count, gammaln)
+        probability = np.exp(logsumexp(count_terms(count, n_items, coefficient, mean, sd), axis=-1))
+        out += probability * (0.5 * (k < hits) + 0.5 * (k <= hits))
+    return out
 
 
 def draw_score(logit_score: Array, n_items: Array, rng: np.random.Generator) -> Array:

@@ -7,7 +7,12 @@ import xarray as xr
 
 from bayesdense.observations import JointObservations, Observations
 from bayesdense.prior_draws import draw_priors
-from bayesdense.simulate.story import replicate, replicate_densities
+from bayesdense.simulate.story import (
+    expected,
+    expected_densities,
+    replicate,
+    replicate_densities,
+)
 from bayesdense.spec import ModelSpec
 
 #: Variables of the groups, named and scaled as the model's observed variables, from `replicate`'s.
@@ -84,15 +89,43 @@ def posterior_predictive(
     xarray.Dataset
         On the scale of the model's observed variables: `loss` [loss_obs] (log loss), `loss_score`
         [point_obs], `heldout_loss_score` [heldout_obs] where points are held out (logits),
-        `score` (logit; the LLMs' own drawn sizes) and `score_new` (sizes drawn anew from trend,
-        family effect and residual) [score_obs], `score_reports` [report_benchmark] (sums of
-        squares on the logit). Of a dataset of densities: `log_density` [llm].
+        `score` (logit; the LLMs' own drawn sizes) and `score_new` (sizes and family effects drawn
+        anew) [score_obs], `score_reports` [report_benchmark] (sums of squares on the logit). Of a
+        dataset of densities: `log_density` [llm] and `log_density_new` (families drawn anew).
     """
     drawn = _replicated(posterior, spec, data, rng)
     if isinstance(data, Observations) and not spec.is_joint:
-        return drawn
-    anew = replicate(posterior, spec, _joint(data), rng, new_sizes=True, new_families=False)
+        given = replicate_densities(posterior, spec, data, rng, new_families=True)["log_density"]
+        return drawn.assign(log_density_new=_with_units("log_density", given))
+    anew = replicate(posterior, spec, _joint(data), rng, new_sizes=True, new_families=True)
     return drawn.assign(score_new=_with_units("score", anew["logit_score"]))
+
+
+def predictive_mean(
+    posterior: xr.Dataset, spec: ModelSpec, data: Observations | JointObservations
+) -> xr.Dataset:
+    """What each posterior draw expects of the data, every LLM at its trend.
+
+    The centre about which data and replicates with new sizes and families (`score_new`,
+    `log_density_new`) are alike given a draw. Residuals about the mean over draws are not: data
+    have been fitted, replicates have not.
+
+    Parameters
+    ----------
+    posterior, spec, data
+        As in `posterior_predictive`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `loss` (log loss), `loss_score` and `score` (logits), or `log_density`, with the dims of
+        the posterior predictive.
+    """
+    if isinstance(data, Observations) and not spec.is_joint:
+        means = expected_densities(posterior, spec, data)
+    else:
+        means = expected(posterior, spec, _joint(data))
+    return xr.Dataset({str(name): _with_units(str(name), values) for name, values in means.items()})
 
 
 def _replicated(

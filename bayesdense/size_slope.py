@@ -14,8 +14,9 @@ from bayesdense.spec import ModelSpec
 #: Half the distance of the differences: small against a slope's posterior sd, large against the
 #: error of the quadrature over sizes.
 _STEP = 0.05
-#: About so many draws are used: the error of the information is then some 5 %.
-_DRAWS = 1000
+#: About so many draws are used. The information is a small difference of large ones: with these
+#: its Monte Carlo error is near a tenth of it on `densing`.
+_DRAWS = 2500
 
 
 def slope_derivatives(
@@ -55,11 +56,17 @@ def slope_derivatives(
     thinned = posterior.isel({DRAW: slice(None, None, step)})
     middle = family.isel({DRAW: slice(None, None, step)}).sum("family_obs")
     below, above = (_total(thinned, spec, data, s * x) for s in (-_STEP, _STEP))
+    found = {
+        "score": (above - below) / (2 * _STEP),
+        "information": (2 * middle - above - below) / _STEP**2,
+    }
+    # Labels, as who reads these beside other variables has to find the same draws.
     return xr.Dataset(
         {
-            "score": (above - below) / (2 * _STEP),
-            "information": (2 * middle - above - below) / _STEP**2,
-        }
+            name: ((CHAIN, DRAW), values.transpose(CHAIN, DRAW).data)
+            for name, values in found.items()
+        },
+        coords={dim: thinned[dim].values for dim in (CHAIN, DRAW)},
     )
 
 

@@ -259,16 +259,25 @@ def _predictive(rng: np.random.Generator, n: int, chains: int, draws: int) -> di
         "loss": losses(*shape),
     }
     dims = {"score": "score_obs", "score_new": "score_obs", "loss": "loss_obs"}
+    coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
     after = xr.Dataset(
         {name: (("chain", "draw", dims[name]), values) for name, values in replicated.items()},
-        coords={"chain": np.arange(chains), "draw": np.arange(draws)},
+        coords=coords,
     )
+    means = {"score": expected, "loss": law}
     return {
         "observed_data": xr.Dataset(
             {name: (dims[name], values) for name, values in observed.items()}
         ),
         "posterior_predictive": after,
         "prior_predictive": after.isel(chain=[0]),
+        "predictive_mean": xr.Dataset(
+            {
+                name: (("chain", "draw", dims[name]), np.broadcast_to(mean, (*shape, mean.size)))
+                for name, mean in means.items()
+            },
+            coords=coords,
+        ),
     }
 
 
@@ -283,8 +292,10 @@ def _add_points(rng: np.random.Generator, groups: dict[str, xr.Dataset]) -> None
     drawn = (mean + var**0.5 * rng.normal(size=mean.shape)).drop_vars("benchmark")
     truth = mean + var**0.5 * rng.normal(size=j.size)
     groups["posterior_predictive"]["loss_score"] = drawn
+    groups["predictive_mean"]["loss_score"] = mean.drop_vars("benchmark")
     groups["observed_data"]["loss_score"] = ("point_obs", truth.values[0, 3])
     groups["constant_data"]["point_loss"] = loss
+    groups["constant_data"]["point_n_items"] = ("point_obs", np.full(j.size, POINT_ITEMS))
     groups["constant_data"]["n_items"] = ("benchmark", np.full(len(BENCHMARKS), POINT_ITEMS))
 
 
@@ -299,7 +310,11 @@ def _density_predictive(
     return {
         "observed_data": xr.Dataset({"log_density": ("llm", observed)}, coords=coords),
         "posterior_predictive": xr.Dataset(
-            {"log_density": (dims, replicated)},
+            {"log_density": (dims, replicated), "log_density_new": (dims, replicated)},
+            coords={**coords, "chain": np.arange(chains), "draw": np.arange(draws)},
+        ),
+        "predictive_mean": xr.Dataset(
+            {"log_density": (dims, np.broadcast_to(expected, (chains, draws, n)))},
             coords={**coords, "chain": np.arange(chains), "draw": np.arange(draws)},
         ),
     }

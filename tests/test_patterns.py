@@ -10,8 +10,9 @@ from fake_fit import POINTS, fake_fit
 from scipy import stats
 
 from bayesdense.checks import check
-from bayesdense.checks.patterns import patterns, profile_checks
+from bayesdense.checks.patterns import _count_residual, patterns, profile_checks
 from bayesdense.checks.verdict import CheckResult
+from bayesdense.items import logit_of_score
 from bayesdense.results import Fit
 
 NAMES = ["MMLU", "BBH", "MATH", "HumanEval"]
@@ -52,7 +53,13 @@ def tables(seed: int = 5) -> np.ndarray:
 
 
 def profile(table: np.ndarray) -> dict[str, CheckResult]:
-    results = profile_checks(table, NAMES, years=YEARS, log_params=LOG_PARAMS, family=FAMILY)
+    """The first row is the data, the same in every draw."""
+    replicated = table[1:]
+    observed = np.broadcast_to(table[0], replicated.shape)
+    results = profile_checks(
+        observed, replicated, NAMES[: table.shape[2]],
+        years=YEARS, log_params=LOG_PARAMS, family=FAMILY,
+    )  # fmt: skip
     return {result.name: result for result in results}
 
 
@@ -66,7 +73,8 @@ def test_points_that_bend_about_the_map(fit: Fit) -> None:
 
 def test_noise_that_alternates_is_no_smooth_pattern(fit: Fit) -> None:
     zigzag = 0.6 * (-1.0) ** np.arange(POINTS)
-    assert "smaller than" in found_in(moved_points(fit, zigzag), "ppc_point_pattern[MMLU]").advice
+    found = found_in(moved_points(fit, zigzag), "ppc_point_pattern[MMLU]")
+    assert found.status == "pass" and "smaller than" in found.advice
 
 
 def test_a_point_far_off_is_named_by_its_loss(fit: Fit) -> None:
@@ -75,7 +83,7 @@ def test_a_point_far_off_is_named_by_its_loss(fit: Fit) -> None:
     found = found_in(moved_points(fit, spoilt), "ppc_point_largest[MMLU]")
     assert found.status == "review"
     loss = fit.group("constant_data")["point_loss"].values[4]
-    assert re.search(rf"the point at loss {loss:.3g} \(\d+\.\d sd\)", found.advice)
+    assert re.search(rf"the point at loss {loss:.3g} \(\+\d+\.\d sd\)", found.advice)
 
 
 def test_a_good_fit_shows_none(fit: Fit) -> None:
@@ -125,15 +133,42 @@ def test_families_with_profiles() -> None:
     }
 
 
+def test_less_of_a_pattern_than_noise_has_is_no_misfit() -> None:
+    table = tables()
+    table[0] = table[1:].mean(axis=0)
+    assert {result.status for result in profile(table).values()} == {"pass"}
+
+
 def test_two_benchmarks_and_lone_llms_leave_what_cannot_be_told_out() -> None:
     table = tables()[..., :2]
     results = profile_checks(
-        table, NAMES[:2], years=YEARS, log_params=LOG_PARAMS, family=np.arange(N_LLMS)
-    )
+        table[:200], table[200:400], NAMES[:2],
+        years=YEARS, log_params=LOG_PARAMS, family=np.arange(N_LLMS),
+    )  # fmt: skip
     assert [result.name for result in results] == ["ppc_score_time", "ppc_score_size"]
 
 
-def test_a_benchmark_with_hardly_any_score_is_no_pattern() -> None:
+def test_a_benchmark_with_hardly_any_score_is_left_out() -> None:
     table = tables()
     table[:, 4:, 3] = np.nan
-    assert all(np.isfinite(float(str(result.value))) for result in profile(table).values())
+    table[0, :4, 3] = 9.0
+    assert "HumanEval" not in " ".join(result.advice for result in profile(table).values())
+    assert profile(table[:, :4]) == {}
+
+
+def test_a_count_of_none_is_as_far_off_as_its_probability() -> None:
+    mean, noise, n_items = np.array([-2.5, -2.5]), np.array([0.3, 0.3]), np.array([164.0, 164.0])
+    half = np.log(0.5 / 163.5)
+    found = _count_residual(np.array([half, -half]), n_items, np.array([-2.5, 2.5]), noise)
+    chance = stats.norm.expect(lambda x: (1 / (1 + np.exp(x))) ** 164, loc=-2.5, scale=0.3)
+    np.testing.assert_allclose(found, [stats.norm.ppf(chance / 2), -stats.norm.ppf(chance / 2)])
+    assert mean.shape == found.shape
+
+
+def test_count_residuals_of_counts_are_standard_normal() -> None:
+    rng = np.random.default_rng(3)
+    mean, noise, n_items = np.full(4000, -4.0), np.full(4000, 0.4), np.full(4000, 164.0)
+    hits = rng.binomial(164, 1 / (1 + np.exp(4.0 - 0.4 * rng.normal(size=4000))))
+    found = _count_residual(logit_of_score(hits / 164, n_items), n_items, mean, noise)
+    assert found.mean() == pytest.approx(0.0, abs=0.06)
+    assert found.std() == pytest.approx(1.0, abs=0.08), "mid-p-values are a little less spread"

@@ -168,8 +168,24 @@ def test_natural_scales_stand_beside_logs_and_logits():
     )
     np.testing.assert_allclose(drawn["loss"], np.exp(drawn["log_loss"]))
     np.testing.assert_allclose(drawn["score"], expit(drawn["logit_score"]))
-    np.testing.assert_allclose(drawn["loss_score"], expit(drawn["logit_loss_score"]))
     assert drawn["score_obs"].values[0] == "LLaMA-13B MMLU"
+
+
+def test_a_count_of_none_stays_none_where_it_is_observed_anew():
+    hard = many(ONE, 40)
+    hard = hard.assign({k: 0.01 * hard[k] for k in ("score_floor", "loss_midpoint")})
+    drawn = replicate(
+        hard, SPEC, DATA, np.random.default_rng(6), new_sizes=False, new_families=False
+    )
+    hits = drawn["loss_score"].values * DATA.calibration.n_items
+    np.testing.assert_allclose(hits, np.rint(hits), atol=1e-9)
+    none = np.argwhere(hits[0] == 0)
+    assert len(none) > 0
+    draw, point = none[0]
+    seen = replicated_observations(DATA, drawn.isel(chain=0, draw=int(draw))).calibration
+    assert seen.is_count[point] and seen.score[point] == 0.0
+    half = 0.5 / seen.n_items[point]
+    assert seen.logit_score[point] == pytest.approx(np.log(half / (1 - half)))
 
 
 def test_sizes_are_given_or_new_with_given_or_new_families():

@@ -8,6 +8,7 @@ import xarray as xr
 from made_up import made_up_posterior
 from modelling import small_observations
 
+from bayesdense import size_slope
 from bayesdense.dataset import load_dataset
 from bayesdense.densities import log_likelihoods as density_likelihoods
 from bayesdense.observations import observe
@@ -91,7 +92,20 @@ def test_derivatives_are_those_of_the_joint_models_likelihood() -> None:
         llms = replace(joint.llms, log_params=joint.llms.log_params + slope * x)
         return family_log_likelihood(posterior, spec, replace(joint, llms=llms)).sum("family_obs")
 
+    assert found["draw"].values.tolist() == posterior["draw"].values.tolist()
     np.testing.assert_allclose(found["score"], (total(0.01) - total(-0.01)) / 0.02, rtol=0.02)
+
+
+def test_thinned_draws_keep_their_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, y, design, cov = densities(0.3)
+    posterior = trend_posterior(y, design, cov, 60)
+    family = density_likelihoods(posterior, SPEC, data)["family"]
+    whole = slope_derivatives(posterior, SPEC, data, family)
+    monkeypatch.setattr(size_slope, "_DRAWS", 30)
+    thinned = slope_derivatives(posterior, SPEC, data, family)
+    assert whole is not None and thinned is not None
+    assert thinned["draw"].values.tolist() == list(range(0, 60, 4))
+    xr.testing.assert_allclose(whole.sel(draw=thinned["draw"]), thinned)
 
 
 @pytest.mark.parametrize("sizes", ["same", "unknown"])

@@ -1,8 +1,8 @@
 """Whether data like these could come from the model: p-values, LOO-PIT, held-out points.
 
-A posterior predictive p-value is P(T(replicate) > T(observed)), ties counted half (Gelman, Meng
-and Stern 1996). Statistics are taken of residuals about the predictive mean of each entry, so
-that they speak of scatter, not of the law's span. Nothing here fails: misfit is news.
+A posterior predictive p-value is P(T(replicate) > T(data)), ties counted half (Gelman, Meng and
+Stern 1996). Statistics are realised discrepancies, taken of residuals about what each draw expects,
+so that they speak of scatter, not of the law's span. Nothing here fails: misfit is news.
 """
 
 import math
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import xarray as xr
 from arviz_stats.ecdf_utils import ecdf_pit
 from scipy.special import bdtr
 
@@ -31,13 +30,11 @@ _UNIFORM_VARIANCE: Final = 1.0 / 12.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residuals:
-    """Data and replicates about the predictive mean of each entry.
+    """Data and replicates about what each draw expects, in units of the predictive sd.
 
     Attributes
     ----------
-    observed
-        (entries,).
-    replicated
+    observed, replicated
         (samples, entries).
     labels
         Names of the entries.
@@ -47,59 +44,10 @@ class Residuals:
     replicated: Floats
     labels: list[str]
 
-    @property
-    def scale(self) -> Floats:
-        """Predictive sd of each entry; 1 where an entry does not vary."""
-        sd = self.replicated.std(axis=0)
-        return np.where(sd > 0.0, sd, 1.0)
-
-    @property
-    def observed_standard(self) -> Floats:
-        """Observed residuals in units of the predictive sd."""
-        return self.observed / self.scale
-
-    @property
-    def replicated_standard(self) -> Floats:
-        """Replicated residuals in units of the predictive sd."""
-        return self.replicated / self.scale
-
     def of(self, entries: Ints) -> "Residuals":
         """Return those of some entries."""
         labels = [self.labels[k] for k in entries]
-        return Residuals(self.observed[entries], self.replicated[:, entries], labels)
-
-
-def predictive(fit: Fit) -> Iterator[CheckResult]:
-    """Check how well the model describes its data, as far as the fit holds replicates."""
-    observed, replicated = fit.group("observed_data"), fit.group("posterior_predictive")
-    if "score" in observed and "score_new" in replicated:
-        yield from _score_checks(fit)
-    if "loss" in observed and "loss" in replicated:
-        yield from _loss_checks(fit, observed["loss"], replicated["loss"])
-    if "loss_score" in observed and "loss_score" in replicated:
-        points = residuals(observed["loss_score"], replicated["loss_score"])
-        for name, found in _by_benchmark(fit, points, "point_benchmark_idx"):
-            yield _spread("ppc_point_sd", found, "calibration points", name)
-    if "log_density" in observed and "log_density" in replicated:
-        yield from _density_checks(fit, observed["log_density"], replicated["log_density"])
-    yield from _loo_pit_checks(fit)
-    yield from _heldout_checks(fit)
-
-
-def residuals(
-    observed: xr.DataArray, replicated: xr.DataArray, names: list[str] | None = None
-) -> Residuals:
-    """Take data and replicates about the predictive mean of each entry."""
-    draws = matrix(replicated)
-    centre = draws.mean(axis=0)
-    values = np.asarray(observed.values, dtype=float)
-    known = names or [f"entry {k}" for k in range(len(values))]
-    return Residuals(values - centre, draws - centre, known)
-
-
-def p_value(observed: float | Floats, replicated: Floats) -> float:
-    """P(T(replicate) > T(observed)), ties counted half; T of the data may differ by draw."""
-    return float((replicated > observed).mean() + 0.5 * (replicated == observed).mean())
+        return Residuals(self.observed[:, entries], self.replicated[:, entries], labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,29 +55,64 @@ class LeftOver:
     """Scores of LLMs about their prediction, and beside the other scores of their LLM."""
 
     found: Residuals
-    of_llm: tuple[Floats, Floats]  # mean standardised residual of each LLM, observed, replicated
+    of_llm: tuple[Floats, Floats]  # mean residual of each LLM: data, replicates
     beside: Residuals
     llm: Ints
     benchmark: Ints
 
 
-def score_residuals(fit: Fit) -> LeftOver:
-    """Take scores and replicates whose sizes are drawn anew from trend and family.
+def predictive(fit: Fit) -> Iterator[CheckResult]:
+    """Check how well the model describes its data, as far as the fit holds replicates."""
+    replicated = fit.group("posterior_predictive")
+    if "score_new" in replicated:
+        yield from _score_checks(fit)
+    if "loss" in replicated:
+        yield from _loss_checks(fit)
+    if "loss_score" in replicated:
+        for name, found in _by_benchmark(fit, _residuals(fit, "loss_score"), "point_benchmark_idx"):
+            yield _spread("ppc_point_sd", found, "calibration points", name)
+    if "log_density_new" in replicated:
+        yield from _density_checks(fit)
+    yield from _loo_pit_checks(fit)
+    yield from _heldout_checks(fit)
 
-    Replicates given the sizes that were fitted to these very scores would scatter more than the
-    scores do, and so hide misfit. A score beside the other scores of its LLM has the size taken
-    out, of data and replicates alike.
+
+def _residuals(
+    fit: Fit, name: str, names: list[str] | None = None, *, of: str | None = None
+) -> Residuals:
+    """Take data and replicates (`of`, where they have a name of their own) about each draw's mean.
+
+    About the mean over draws the two would not be alike: data have been fitted, replicates have
+    not, so that p-values would crowd towards one.
+    """
+    values = np.asarray(fit.group("observed_data")[name].values, dtype=float)
+    centre = matrix(fit.group("predictive_mean")[name])
+    replicated = matrix(fit.group("posterior_predictive")[of or name]) - centre
+    sd = replicated.std(axis=0)
+    scale = np.where(sd > 0.0, sd, 1.0)
+    known = names or [f"entry {k}" for k in range(len(values))]
+    return Residuals((values - centre) / scale, replicated / scale, known)
+
+
+def p_value(observed: Floats, replicated: Floats) -> float:
+    """P(T(replicate) > T(data)) over draws, of each of which T may depend; ties counted half."""
+    return float((replicated > observed).mean() + 0.5 * (replicated == observed).mean())
+
+
+def score_residuals(fit: Fit) -> LeftOver:
+    """Take scores and replicates whose sizes and family effects are drawn anew.
+
+    Replicates given the sizes and effects that were fitted to these very scores would scatter more
+    than the scores do, and so hide misfit. A score beside the other scores of its LLM has the size
+    taken out, of data and replicates alike.
     """
     names = row_labels(fit, llm="score_llm_idx", benchmark="score_benchmark_idx")
-    observed, replicated = fit.group("observed_data"), fit.group("posterior_predictive")
-    found = residuals(observed["score"], replicated["score_new"], names)
+    found = _residuals(fit, "score", names, of="score_new")
     llm = index(fit, "score_llm_idx")
     share = _averaging(llm)
-    of_llm = found.observed_standard @ share, found.replicated_standard @ share
+    of_llm = found.observed @ share, found.replicated @ share
     beside = Residuals(
-        found.observed_standard - of_llm[0][llm],
-        found.replicated_standard - of_llm[1][:, llm],
-        found.labels,
+        found.observed - of_llm[0][:, llm], found.replicated - of_llm[1][:, llm], found.labels
     )
     return LeftOver(found, of_llm, beside, llm, index(fit, "score_benchmark_idx"))
 
@@ -145,12 +128,11 @@ def _score_checks(fit: Fit) -> Iterator[CheckResult]:
     yield from _family_check(fit, *left.of_llm)
 
 
-def _loss_checks(
-    fit: Fit, observed: xr.DataArray, replicated: xr.DataArray
-) -> Iterator[CheckResult]:
+def _loss_checks(fit: Fit) -> Iterator[CheckResult]:
     """Check reference losses: mean, sd, largest residual, and how residuals cluster by size."""
-    names = row_labels(fit, run="loss_run_idx", benchmark="loss_benchmark_idx")
-    losses = residuals(observed, replicated, names)
+    losses = _residuals(
+        fit, "loss", row_labels(fit, run="loss_run_idx", benchmark="loss_benchmark_idx")
+    )
     cluster = index(fit, "loss_cluster_idx")
     benchmark = index(fit, "loss_benchmark_idx")
     for name, found in _by_benchmark(fit, losses, "loss_benchmark_idx"):
@@ -167,12 +149,12 @@ def _loss_checks(
 def _between(found: Residuals, sizes: Ints, benchmark: str) -> CheckResult:
     """Check the variance between sizes of the mean residual of a size's runs."""
     share = _averaging(sizes)
-    p = p_value(
-        float((found.observed @ share).var(ddof=1)), (found.replicated @ share).var(axis=1, ddof=1)
-    )
+    variances = [
+        (values @ share).var(axis=1, ddof=1) for values in (found.observed, found.replicated)
+    ]
     return misfit(
         "ppc_loss_between_sizes",
-        p,
+        p_value(*variances),
         "variance between sizes of the log losses' residuals",
         "the law misses some sizes by more than the noise allows: compare forms of the law, or "
         'use loss_noise.kind = "clustered"',
@@ -180,14 +162,12 @@ def _between(found: Residuals, sizes: Ints, benchmark: str) -> CheckResult:
     )
 
 
-def _density_checks(
-    fit: Fit, observed: xr.DataArray, replicated: xr.DataArray
-) -> Iterator[CheckResult]:
+def _density_checks(fit: Fit) -> Iterator[CheckResult]:
     """Check published densities: sd, largest residual, and spread within families."""
-    found = residuals(observed, replicated, labels(fit, LLM))
+    found = _residuals(fit, "log_density", labels(fit, LLM), of="log_density_new")
     yield _spread("ppc_density_sd", found, "log densities", None)
     yield _extreme("ppc_density_largest", found, None)
-    yield from _family_check(fit, found.observed_standard, found.replicated_standard)
+    yield from _family_check(fit, found.observed, found.replicated)
 
 
 def _family_check(fit: Fit, observed: Floats, replicated: Floats) -> Iterator[CheckResult]:
@@ -196,10 +176,9 @@ def _family_check(fit: Fit, observed: Floats, replicated: Floats) -> Iterator[Ch
     size = np.bincount(family)
     if len(family) == len(size):
         return
-    p = p_value(float(_within_sd(observed[None, :], family)[0]), _within_sd(replicated, family))
     yield misfit(
         "ppc_within_family",
-        p,
+        p_value(_within_sd(observed, family), _within_sd(replicated, family)),
         "scatter of LLMs within their families",
         "LLMs of one family are more (or less) alike than the residual allows",
         None,
@@ -230,13 +209,13 @@ def _by_benchmark(fit: Fit, found: Residuals, name: str) -> Iterator[tuple[str, 
 
 def _centre(check: str, found: Residuals, what: str, benchmark: str | None) -> CheckResult:
     """Check the mean."""
-    p = p_value(float(found.observed.mean()), found.replicated.mean(axis=1))
+    p = p_value(found.observed.mean(axis=1), found.replicated.mean(axis=1))
     return misfit(check, p, f"mean of the {what}", "the model is off as a whole here", benchmark)
 
 
 def _spread(check: str, found: Residuals, what: str, benchmark: str | None) -> CheckResult:
     """Check the sd."""
-    p = p_value(float(found.observed.std(ddof=1)), found.replicated.std(axis=1, ddof=1))
+    p = p_value(found.observed.std(axis=1, ddof=1), found.replicated.std(axis=1, ddof=1))
     return misfit(
         check, p, f"scatter of the {what}", "the noise is not of the size assumed", benchmark
     )
@@ -244,10 +223,10 @@ def _spread(check: str, found: Residuals, what: str, benchmark: str | None) -> C
 
 def _extreme(check: str, found: Residuals, benchmark: str | None) -> CheckResult:
     """Check the largest absolute residual in units of its predictive sd, and name its entry."""
-    size = np.abs(found.observed_standard)
-    p = p_value(float(size.max()), np.abs(found.replicated_standard).max(axis=1))
-    k = int(size.argmax())
-    what = f"largest residual, {found.labels[k]} ({found.observed_standard[k]:+.1f} sd),"
+    p = p_value(np.abs(found.observed).max(axis=1), np.abs(found.replicated).max(axis=1))
+    mean = found.observed.mean(axis=0)
+    k = int(np.abs(mean).argmax())
+    what = f"largest residual, {found.labels[k]} ({mean[k]:+.1f} sd),"
     return misfit(check, p, what, "look at that entry and at its source", benchmark)
 
 

@@ -121,6 +121,14 @@ _MISFIT: Final = Within(
 )
 
 
+#: Of what can be too much, and never too little.
+_PATTERN: Final = AtLeast(
+    0.005,
+    -math.inf,
+    "one in two hundred by chance; a model that fits badly is news about the data, not a crash",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """One limit per check."""
@@ -199,20 +207,20 @@ class Thresholds:
     )
     ppc_score_mean: Within = _MISFIT
     ppc_score_sd: Within = _MISFIT
-    ppc_score_largest: Within = _MISFIT
+    ppc_score_largest: AtLeast = _PATTERN
     ppc_loss_mean: Within = _MISFIT
     ppc_loss_sd: Within = _MISFIT
-    ppc_loss_largest: Within = _MISFIT
+    ppc_loss_largest: AtLeast = _PATTERN
     ppc_loss_between_sizes: Within = _MISFIT
-    ppc_score_correlation: Within = _MISFIT
-    ppc_score_time: Within = _MISFIT
-    ppc_score_size: Within = _MISFIT
-    ppc_score_family: Within = _MISFIT
+    ppc_score_correlation: AtLeast = _PATTERN
+    ppc_score_time: AtLeast = _PATTERN
+    ppc_score_size: AtLeast = _PATTERN
+    ppc_score_family: AtLeast = _PATTERN
     ppc_point_sd: Within = _MISFIT
-    ppc_point_largest: Within = _MISFIT
-    ppc_point_pattern: Within = _MISFIT
+    ppc_point_largest: AtLeast = _PATTERN
+    ppc_point_pattern: AtLeast = _PATTERN
     ppc_density_sd: Within = _MISFIT
-    ppc_density_largest: Within = _MISFIT
+    ppc_density_largest: AtLeast = _PATTERN
     ppc_within_family: Within = _MISFIT
     heldout_coverage: AtLeast = AtLeast(
         0.025,

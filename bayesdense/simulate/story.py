@@ -82,11 +82,7 @@ def replicate(
     theta = _aligned(parameters, _labels(data))
     sizes = _sizes(theta, spec, data.llms, rng, new_sizes=new_sizes, new_families=new_families)
     out = {"log_loss": _log_loss(theta, data, rng), "log_effective_params": sizes}
-    points = _logit_points(theta, data, rng)
-    out["logit_loss_score"] = points.isel({POINT_OBS: np.flatnonzero(data.calibration.is_fit)})
-    if not data.calibration.is_fit.all():
-        held_out = points.isel({POINT_OBS: np.flatnonzero(~data.calibration.is_fit)})
-        out["logit_heldout_loss_score"] = held_out.rename({POINT_OBS: HELDOUT_OBS})
+    out |= _points(theta, data, rng)
     if data.reports is not None:
         out["score_reports"] = _sums_of_squares(theta, data, rng)
     out["logit_score"] = _logit_scores(theta, spec, data, sizes, rng)
@@ -125,6 +121,54 @@ def replicate_densities(
     log_density = (drawn + error).assign_coords({LLM: list(data.llms.names)})
     with np.errstate(over="ignore"):  # a Student-t of few degrees of freedom knows no bounds
         return xr.Dataset({"log_density": log_density, "density": np.exp(log_density)})
+
+
+def expected(parameters: xr.Dataset, spec: ModelSpec, data: JointObservations) -> xr.Dataset:
+    """What each draw expects of the data, with every LLM's size at its trend.
+
+    The centre about which residuals of data and of replicates (`replicate` with new sizes and
+    families) are alike, given a draw.
+
+    Parameters
+    ----------
+    parameters, spec, data
+        As in `replicate`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Beside the sample dims: `loss` [loss_obs], log of the law; `loss_score` [point_obs], logit
+        of the map at the points that the model reads; `score` [score_obs], logit of the score of
+        an LLM of its date and parameters without family effect and residual.
+    """
+    theta = _aligned(parameters, _labels(data))
+    points, used = data.calibration, np.flatnonzero(data.calibration.is_fit)
+    loss = xr.DataArray(points.loss[used], dims=POINT_OBS)
+    sizes = trend_at(theta, spec, data.llms) + xr.DataArray(data.llms.log_params, dims=LLM)
+    mean, _, _ = score_moments(theta, spec, data, sizes)
+    out = {
+        "loss": _log_law(theta, data),
+        "loss_score": map_at(theta, _pick(points.benchmark_idx[used], POINT_OBS), loss),
+        "score": mean,
+    }
+    labels = observation_labels(data)
+    return xr.Dataset(out).assign_coords(
+        {dim: labels[dim] for dim in (LOSS_OBS, POINT_OBS, SCORE_OBS)}
+    )
+
+
+def expected_densities(parameters: xr.Dataset, spec: ModelSpec, data: Observations) -> xr.Dataset:
+    """Log density that each draw's trend expects of each LLM, `log_density` [llm]."""
+    theta = _aligned(parameters, {FAMILY: data.llms.families, LLM: data.llms.names})
+    trend = trend_at(theta, spec, data.llms).assign_coords({LLM: list(data.llms.names)})
+    return xr.Dataset({"log_density": trend})
+
+
+def trend_at(theta: xr.Dataset, spec: ModelSpec, llms: LLMData) -> xr.DataArray:
+    """Log density that the trend gives each LLM's date, draw by draw [llm]."""
+    trend = TRENDS[spec.trend]
+    years = xr.DataArray(llms.years, dims=LLM)
+    return xr.DataArray(trend.eta(years, {name: theta[name] for name in trend.parameters}))
 
 
 def observation_labels(data: JointObservations) -> dict[str, list[str]]:
@@ -200,11 +244,7 @@ def _log_loss(theta: xr.Dataset, data: JointObservations, rng: np.random.Generat
     """Draw log L = log law + size effect + run effect + noise."""
     losses = data.losses
     j = _pick(losses.benchmark_idx, LOSS_OBS)
-    sizes, tokens = (
-        xr.DataArray(ratio, dims=LOSS_OBS)
-        for ratio in (losses.log_params_ratio, losses.log_tokens_ratio)
-    )
-    mean = xr.DataArray(np.log(law_at(theta, j, sizes, tokens)))
+    mean = _log_law(theta, data)
     known = xr.DataArray(losses.known_var, dims=LOSS_OBS)
     mean = mean + _noise(rng, (theta["loss_noise_sd"].isel({BENCHMARK: j}) ** 2 + known) ** 0.5)
     if not losses.clustered:
@@ -218,6 +258,16 @@ def _log_loss(theta: xr.Dataset, data: JointObservations, rng: np.random.Generat
     return mean + theta["run_effect_sd"].isel({BENCHMARK: j}) * run_effect + size_effect
 
 
+def _log_law(theta: xr.Dataset, data: JointObservations) -> xr.DataArray:
+    """Log of the law's loss at every reference run."""
+    losses = data.losses
+    sizes, tokens = (
+        xr.DataArray(ratio, dims=LOSS_OBS)
+        for ratio in (losses.log_params_ratio, losses.log_tokens_ratio)
+    )
+    return xr.DataArray(np.log(law_at(theta, _pick(losses.benchmark_idx, LOSS_OBS), sizes, tokens)))
+
+
 def _run_effect(theta: xr.Dataset, n_runs: int, rng: np.random.Generator) -> xr.DataArray:
     """Return the standard normal effect of each run: the given one, else a new one."""
     if "run_effect" in theta:
@@ -226,17 +276,27 @@ def _run_effect(theta: xr.Dataset, n_runs: int, rng: np.random.Generator) -> xr.
     return _noise(rng, ones * xr.DataArray(np.ones(n_runs), dims=RUN))
 
 
-def _logit_points(
+def _points(
     theta: xr.Dataset, data: JointObservations, rng: np.random.Generator
-) -> xr.DataArray:
-    """Logit of every calibration point's score: map and point noise, then a count of items."""
+) -> dict[str, xr.DataArray]:
+    """Scores of calibration points and their logits: map and point noise, then counts of items."""
     points = data.calibration
     j = _pick(points.benchmark_idx, POINT_OBS)
     mean = map_at(theta, j, xr.DataArray(points.loss, dims=POINT_OBS))
     noisy = mean + _noise(rng, theta["map_noise_sd"].isel({BENCHMARK: j}))
     noisy = noisy.transpose(..., POINT_OBS)
-    score = draw_score(noisy.to_numpy(), points.n_items, rng)
-    return noisy.copy(data=logit_of_score(score, points.n_items))
+    score = noisy.copy(data=draw_score(noisy.to_numpy(), points.n_items, rng))
+    both = {
+        "loss_score": score,
+        "logit_loss_score": score.copy(data=logit_of_score(score.to_numpy(), points.n_items)),
+    }
+    fit, held_out = np.flatnonzero(points.is_fit), np.flatnonzero(~points.is_fit)
+    out = {name: values.isel({POINT_OBS: fit}) for name, values in both.items()}
+    if held_out.size:
+        for name, values in both.items():
+            renamed = values.isel({POINT_OBS: held_out}).rename({POINT_OBS: HELDOUT_OBS})
+            out[name.replace("loss_score", "heldout_loss_score")] = renamed
+    return out
 
 
 def _sums_of_squares(
@@ -277,9 +337,7 @@ def _log_density(
     new_families: bool,
 ) -> xr.DataArray:
     """Log density of each LLM: trend, family effect, residual."""
-    trend = TRENDS[spec.trend]
-    years = xr.DataArray(llms.years, dims=LLM)
-    location = trend.eta(years, {name: theta[name] for name in trend.parameters})
+    location = trend_at(theta, spec, llms)
     if spec.component("family").kind != "none":
         effect = theta["family_effect"]
         if new_families:
@@ -352,8 +410,4 @@ def _logit_scores(
 
 def _with_natural_scales(drawn: xr.Dataset) -> xr.Dataset:
     """Add `loss` beside `log_loss` and fractions beside logits."""
-    natural = {"loss": np.exp(drawn["log_loss"])}
-    for name in map(str, drawn.data_vars):
-        if name.startswith("logit_"):
-            natural[name.removeprefix("logit_")] = expit(drawn[name])
-    return drawn.assign(natural)
+    return drawn.assign(loss=np.exp(drawn["log_loss"]), score=expit(drawn["logit_score"]))

@@ -144,7 +144,7 @@ def _synthetic() -> Dataset:
 
 
 def _thinned_densing() -> Dataset:
-    return thinned(load_dataset("densing"), 30, ("MMLU", "BBH"))
+    return thinned(load_dataset("densing"), 30, ("MMLU", "HumanEval"))
 
 
 JOBS: Mapping[str, Callable[[], Dataset]] = MappingProxyType(
