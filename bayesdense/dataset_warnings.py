@@ -6,13 +6,15 @@ from datetime import date
 from typing import Final
 
 from bayesdense.reading import Table
-from bayesdense.wording import listing
+from bayesdense.wording import listing, show
 
 FEW_LLMS: Final = 20
 FEW_FAMILIES: Final = 10
 SHORT_WINDOW_DAYS: Final = 365
 #: Parameters of the score map: floor, ceiling, slope, midpoint.
 MAP_PARAMETERS: Final = 4
+#: Ways to count parameters that LLMs' counts come in, too.
+CONVENTIONS: Final = ("total", "active", "non_embedding")
 #: Tokens per parameter (or sizes) of two runs within this factor count as one.
 SAME_RATIO: Final = 1.02
 
@@ -83,6 +85,11 @@ def _count_convention(llms: Table, card: Mapping[str, object]) -> Iterator[str]:
         yield (
             "The card does not say how the reference runs' parameters are counted "
             "(reference_params = total | active | non_embedding)."
+        )
+    elif convention not in CONVENTIONS:
+        yield (
+            f"The card's reference_params is {show(str(convention))}, none of "
+            f"{', '.join(CONVENTIONS)}: no count of the LLMs is counted alike."
         )
     base, counts = _base(llms), llms.numbers("n_params_non_embedding")
     known = sum(counts[i] is not None for i in base)

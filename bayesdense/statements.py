@@ -192,9 +192,9 @@ def _definition(scope: Scope) -> str:
 
 def _mismatch(scope: Scope) -> str:
     """Name a difference between how reference runs and LLMs count their parameters."""
-    if scope.reference_params in (None, scope.params):
+    if scope.reference_params is None or scope.reference_params == scope.params:
         return ""
-    theirs = _CONVENTIONS.get(str(scope.reference_params), str(scope.reference_params))
+    theirs = _CONVENTIONS.get(scope.reference_params, f'parameters "{scope.reference_params}"')
     ours = _CONVENTIONS.get(scope.params, scope.params)
     return f"The reference runs count {theirs}, the LLMs {ours}: the two yardsticks differ."
 

@@ -289,6 +289,11 @@ def test_warnings_about_the_count_of_parameters(tmp_path: Path) -> None:
     assert load(tmp_path, "third", told, llms=whole).warnings == load(tmp_path, "4").warnings
 
 
+def test_an_unknown_way_to_count_parameters_is_a_warning(tmp_path: Path) -> None:
+    (line, *_) = warnings(tmp_path, card=CARD.replace("total", "totl"))
+    assert line.startswith("The card's reference_params is 'totl', none of total, active, non_em")
+
+
 def test_part_counts_may_exceed_a_rounded_total_a_little(tmp_path: Path) -> None:
     """16.423e9 non-embedding parameters of a 16.4e9 LLM: the total is rounded."""
     llms = load(

@@ -269,6 +269,10 @@ def test_statement_names_a_mismatch_of_counts(fit: Fit) -> None:
     said = statement(Fit(tree, fit.spec))
     assert "reference runs count non-embedding parameters, the LLMs total parameters" in said
     assert "yardsticks" not in statement(fit)
+    about = {**fit.dataset_info, "reference_params": "without input embedding"}
+    tree.attrs["dataset"] = json.dumps(about)
+    said = statement(Fit(tree, fit.spec))
+    assert 'reference runs count parameters "without input embedding", the LLMs total' in said
 
 
 def test_statement_near_the_reference_runs_is_short(fit: Fit) -> None:
