@@ -17,7 +17,10 @@ _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "implementation": ("marginal", "latent"),
     }
 )
-_RANGES: Final = (("reference_tokens", 1e6, 1e18), ("quadrature_spacing", 0.01, 1.0))
+#: Smallest and largest value of the options that are numbers.
+RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"reference_tokens": (1e6, 1e18), "quadrature_spacing": (0.01, 1.0)}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Options:
             value = getattr(self, name)
             if value not in allowed:
                 raise SpecError(f"options.{name}: {told(value)}, allowed: {', '.join(allowed)}")
-        for name, low, high in _RANGES:
+        for name, (low, high) in RANGES.items():
             number = read_number(f"options.{name}", getattr(self, name))
             if not low <= number <= high:
                 raise SpecError(f"options.{name}: {number:g}, allowed: {low:g} to {high:g}")

@@ -672,6 +672,8 @@ def test_output_is_strict_json_of_the_schema(name: str, options: dict[str, objec
         ({"law": "aditive"}, "did you mean 'additive'"),
         ({"mode": "worst"}, "mode = 'worst': allowed best"),
         ({"reference_tokens": -1.0}, "reference_tokens = -1.0"),
+        ({"reference_tokens": 1e-300}, r"reference_tokens = 1e-300: allowed 1e\+06 to 1e\+18"),
+        ({"reference_tokens": math.nan}, "reference_tokens = nan"),
         ({"reference_tokens": math.inf}, "reference_tokens = inf"),
         ({"n_permutations": 0}, "n_permutations = 0"),
         ({"seed": -1}, "seed = -1"),

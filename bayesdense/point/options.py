@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal, get_args
 
-import numpy as np
-
 from bayesdense.errors import BayesdenseError
+from bayesdense.options import RANGES
 from bayesdense.point.loss_fit import LawKind, Mode
 from bayesdense.point.sizes import Params
 from bayesdense.wording import nearest
@@ -40,9 +39,10 @@ class PointOptions:
         _check_name("aggregate", self.aggregate, get_args(Aggregate.__value__))
         _check_name("law", self.law, get_args(LawKind.__value__))
         _check_name("mode", self.mode, get_args(Mode.__value__))
-        if not (np.isfinite(self.reference_tokens) and self.reference_tokens > 0):
+        low, high = RANGES["reference_tokens"]
+        if not low <= self.reference_tokens <= high:
             raise BayesdenseError(
-                f"reference_tokens = {self.reference_tokens}: allowed a positive number of tokens,"
+                f"reference_tokens = {self.reference_tokens}: allowed {low:g} to {high:g} tokens,"
                 " as 5e12"
             )
         if self.n_permutations < 1:
