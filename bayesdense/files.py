@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside their place, flushed, then renamed into it."""
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -36,6 +37,28 @@ def temporary_beside(path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def probe_writable(folder: Path) -> None:
+    """Make a folder and a file in it as a later write would, then take away what was made.
+
+    Permissions alone do not tell: root passes every test of them, and a read-only or full file
+    system, or a name that is too long, shows only when something is made.
+
+    Raises
+    ------
+    OSError
+        What making them raised, such as a read-only file system.
+    """
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary_beside(folder / "probe") as temporary:
+            temporary.touch(exist_ok=False)
+    finally:
+        with contextlib.suppress(OSError):  # never made, or somebody else's files are there by now
+            for path in absent:
+                path.rmdir()
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:

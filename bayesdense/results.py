@@ -17,7 +17,7 @@ import xarray as xr
 
 from bayesdense.companions import makers
 from bayesdense.errors import BayesdenseError, FitFolderError
-from bayesdense.files import commit, temporary_beside
+from bayesdense.files import commit, probe_writable, temporary_beside
 from bayesdense.manifest import (
     MANIFEST_NAME,
     FileRecord,
@@ -144,20 +144,27 @@ def ensure_writable(folder: str | Path, *, force: bool = False) -> None:
     Raises
     ------
     FitFolderError
-        The folder or one above it is a file, or it holds (parts of) a fit and not `force`.
+        The folder or one above it is a file, it cannot be written, or it holds (parts of) a fit
+        and not `force`.
     """
     path = Path(folder)
-    blocked = next((p for p in (path, *path.parents) if p.exists()), None)
+    # os.path answers False where a name is one that no file system takes; Path raises.
+    blocked = next((p for p in (path, *path.parents) if os.path.exists(p)), None)
     if blocked is not None and not blocked.is_dir():
         raise FitFolderError(f"{path}: {blocked} is a file; give another folder with --out")
-    if blocked is not None and not os.access(blocked, os.W_OK):
-        raise FitFolderError(f"{path}: {blocked} is read-only; give another folder with --out")
-    present = [name for name in _OWN_FILES if (path / name).exists()]
+    present = [name for name in _OWN_FILES if os.path.exists(path / name)]
     if present and not force:
         raise FitFolderError(
             f"{path}: already holds a fit ({', '.join(present)}); replace it with --force "
             "(force=True in Python) or write to another folder with --out"
         )
+    try:
+        probe_writable(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FitFolderError(
+            f"{path}: cannot be written: {reason}; give another folder with --out"
+        ) from error
 
 
 def load_fit(folder: str | Path) -> Fit:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ def spec_path(name_or_path: str | Path) -> Path:
     """File of a model: a path that is there, else a shipped name."""
     path = Path(name_or_path)
     if path.suffix == ".toml":
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path's, False for names that no file system takes
             raise SpecError(f"{path}: no such file")
         return path
     return model_path(str(name_or_path))

@@ -285,6 +285,42 @@ def test_hostile_arguments_are_escaped(arguments: tuple[str, ...], call: Any) ->
     assert [char for char in err if not char.isprintable() and char != "\n"] == []
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", LONG), ("show", f"{LONG}.toml"), ("validate", LONG), ("validate", f"{LONG}.toml"),
+     ("fit", "-q", "--model", LONG), ("fit", "-q", "--model", f"{LONG}.toml"), ("fit", LONG),
+     ("fit", "--out", LONG), ("simulate", "--out", LONG), ("point", LONG), ("check", LONG),
+     ("summarize", LONG), ("predict", LONG, "--params", "1e9", "--tokens", "1e12")],
+    ids=lambda arguments: " ".join(arguments)[:20],
+)  # fmt: skip
+def test_a_name_that_no_file_system_takes_is_one_error(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "xxx" in one_error(call(*arguments))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["show", "validate"])
+def test_a_card_is_no_model(verb: str, tiny: Path, call: Any) -> None:
+    message = one_error(call(verb, tiny / "card.toml"))
+    assert f"did you mean its folder {tiny}?" in message
+
+
+@pytest.mark.parametrize("verb", ["fit", "simulate"])
+def test_no_folder_is_not_the_working_directory(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(verb, "--out", "")
+    assert (status, out) == (2, "")
+    assert "empty, allowed: a folder" in " ".join(err.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "card",
     ["title = " + "[" * 5000, "title = " + "9" * 5000, "title = " + "x." * 9 + "'"],
@@ -379,6 +415,22 @@ def test_simulate_writes_a_dataset_and_its_truth(tmp_path: Path, call: Any) -> N
     status, out, _ = call("simulate", "--out", folder, "--seed", "5", "--force")
     assert status == 0
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_simulate_says_which_datasets_and_models_it_needs(tmp_path: Path, call: Any) -> None:
+    out = ("--out", tmp_path / "new")
+    message = one_error(call("simulate", "--like", "densing-published", *out))
+    assert "simulate needs a dataset with scores" in message
+    message = one_error(call("simulate", "--model", "trend_only", *out))
+    assert "draws no scores" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_simulate_refuses_an_occupied_folder_before_any_work(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    monkeypatch.setattr("bayesdense.simulate.simulate_dataset", raising(AssertionError("work")))
+    assert "--force" in one_error(call("simulate", "--out", tiny))
 
 
 # Fit

@@ -1,5 +1,6 @@
 """A fit as a folder: round trips, tampering, force, and failures half way."""
 
+import errno
 import importlib
 import json
 import os
@@ -302,10 +303,19 @@ def test_ensure_writable_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(FitFolderError, match="read-only"):
-        ensure_writable(tmp_path / "a")
+def test_what_cannot_be_written_is_found_by_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FitFolderError, match=r"cannot be written: .*--out"):
+        ensure_writable(tmp_path / ("x" * 300))
+
+    def read_only(path: Path, **_: object) -> None:  # root may write anywhere else
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "touch", read_only)
+    with pytest.raises(FitFolderError, match="cannot be written: Read-only file system"):
+        ensure_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_force_replaces_the_fit_and_its_old_report(fit: Fit, folder: Path) -> None:

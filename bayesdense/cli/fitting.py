@@ -10,6 +10,7 @@ import typer
 from bayesdense import catalog
 from bayesdense.cli import words
 from bayesdense.cli.options import (
+    DatasetArgument,
     ForceOption,
     Format,
     FormatOption,
@@ -18,7 +19,7 @@ from bayesdense.cli.options import (
     SeedOption,
     SetOption,
     ThresholdOption,
-    complete_dataset,
+    read_folder,
 )
 from bayesdense.cli.output import emit
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_DRAWS, DEFAULT_SEED, DEFAULT_TUNE
@@ -33,20 +34,14 @@ DENSITIES_MODEL: Final = "trend_only"
 
 
 def fit(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            help="Name of a shipped dataset, or a folder.",
-            autocompletion=complete_dataset,
-        ),
-    ] = "densing",
+    dataset: DatasetArgument = "densing",
     model: ModelOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="DIR",
+            parser=read_folder,
             help="Folder of the fit. Default: fits/<dataset>.",
             show_default=False,
         ),
@@ -125,8 +120,8 @@ def fit(
 
 
 def _name_of(dataset: str) -> str:
-    """Name of the folder in fits/: the shipped name, or that of the dataset's own folder."""
-    return dataset if dataset in catalog.dataset_names() else Path(dataset).resolve().name
+    """Name of the folder in fits/: that of the dataset's own folder, which has to be there."""
+    return catalog.resolve_dataset(dataset).resolve().name
 
 
 def _ending(folder: Path) -> Iterator[str]:

@@ -9,12 +9,14 @@ from bayesdense.cli.options import (
     ForceOption,
     Format,
     FormatOption,
-    ModelOption,
     SeedOption,
     SetOption,
     complete_dataset,
+    complete_model,
+    read_folder,
 )
 from bayesdense.cli.output import Answer, emit
+from bayesdense.errors import DatasetError, SpecError
 from bayesdense.names import DEFAULT_SEED, SCHEMA_VERSION
 from bayesdense.statements import format_number
 
@@ -25,18 +27,33 @@ if TYPE_CHECKING:
 def simulate(
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="Folder of the new dataset.", show_default=False),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            parser=read_folder,
+            help="Folder of the new dataset.",
+            show_default=False,
+        ),
     ],
     like: Annotated[
         str,
         typer.Option(
             "--like",
             metavar="DATASET",
-            help="Dataset whose runs, LLMs and pattern of scores it has.",
+            help="Dataset with scores whose runs, LLMs and pattern of scores it has.",
             autocompletion=complete_dataset,
         ),
     ] = "densing",
-    model: ModelOption = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="NAME|PATH",
+            help="Model with law and map, from whose priors the truth is drawn: a shipped name, or "
+            "a TOML file.",
+            autocompletion=complete_model,
+        ),
+    ] = "joint",
     overrides: SetOption = None,
     seed: SeedOption = DEFAULT_SEED,
     force: ForceOption = False,
@@ -47,12 +64,22 @@ def simulate(
     The truth is drawn from the model's priors, the data are drawn from the truth.
     Writes a folder as every dataset is, with the truth in truth.toml.
     """
+    from bayesdense.dataset import load_dataset
     from bayesdense.simulate import simulate_dataset, write_dataset
+    from bayesdense.simulate.folder import refuse_occupied
     from bayesdense.spec import load_spec
 
-    spec = load_spec(model or "joint").with_overrides(overrides or [])
-    name = out.resolve().name
-    made = simulate_dataset(spec, like=like, seed=seed, name=name)
+    refuse_occupied(out, force=force)
+    spec = load_spec(model).with_overrides(overrides or [])
+    if not spec.is_joint:
+        raise SpecError(f"model {spec.name!r} draws no scores; simulate needs one that does: joint")
+    source = load_dataset(like)
+    if source.is_densities:
+        raise DatasetError(
+            source.name,
+            ["holds published densities and no scores; simulate needs a dataset with scores"],
+        )
+    made = simulate_dataset(spec, like=source, seed=seed, name=out.resolve().name)
     emit(_answer(made, write_dataset(made.dataset, out, made.truth, force=force)), form)
 
 

@@ -52,6 +52,13 @@ def _positive(days: float | None) -> float | None:
     return days
 
 
+def read_folder(text: str) -> Path:
+    """Read a folder to write to; an empty one would be the working directory, unasked."""
+    if not text.strip():
+        raise typer.BadParameter("empty, allowed: a folder")
+    return Path(text)
+
+
 FormatOption = Annotated[
     Format, typer.Option("--format", help="Form of the answer on stdout.", case_sensitive=False)
 ]

@@ -6,6 +6,7 @@ once.
 
 import csv
 import math
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -96,18 +97,19 @@ def show(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show a dataset's card and tables, or a model's options and priors."""
-    if name in catalog.dataset_names() or Path(name).is_dir():
-        answer = _card_answer(name, catalog.resolve_dataset(name))
-    elif _is_model(name):
+    if _is_model(name) and not os.path.isdir(name):
         answer = model_answer(name)
+    elif name in catalog.dataset_names() or os.path.exists(name):
+        answer = _card_answer(name, catalog.resolve_dataset(name))
     else:
         raise BayesdenseError(_unknown(name))
     emit(answer, form)
 
 
 def _is_model(name: str) -> bool:
-    """Whether a name or path is a model's: shipped names first, then TOML files."""
-    return name in catalog.model_names() or name.endswith(".toml")
+    """Whether a name or path is a model's: shipped names first, then TOML files but for cards."""
+    of_file = name.endswith(".toml") and Path(name).name != CARD
+    return name in catalog.model_names() or of_file
 
 
 def _unknown(name: str) -> str:
@@ -180,9 +182,9 @@ def validate(
 
     Nothing is written. Exit status 2 if there is a problem; warnings alone leave it at 0.
     """
-    kind = "model" if _is_model(path) and not Path(path).is_dir() else "dataset"
+    kind = "model" if _is_model(path) and not os.path.isdir(path) else "dataset"
     try:
-        if not (_is_model(path) or path in catalog.dataset_names() or _exists(path)):
+        if not (_is_model(path) or path in catalog.dataset_names() or os.path.exists(path)):
             raise BayesdenseError(_unknown(path))
         verdict = _read_model(path) if kind == "model" else _read_dataset(path)
     except BayesdenseError as error:
@@ -192,14 +194,6 @@ def validate(
         emit(_verdict(path, kind, {}, problems, ()), form)
         raise typer.Exit(2) from error
     emit(verdict, form)
-
-
-def _exists(path: str) -> bool:
-    """Whether there is anything at a path, also one that no file system takes."""
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _read_dataset(path: str) -> Answer:

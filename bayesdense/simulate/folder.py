@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 from bayesdense.card import CARD
 from bayesdense.dataset import Dataset
 from bayesdense.errors import DatasetError
-from bayesdense.files import write_text_atomic
+from bayesdense.files import probe_writable, write_text_atomic
 from bayesdense.simulate.toml import toml_text
 from bayesdense.simulate.truth import TRUTH_NAME, Truth
 from bayesdense.tables import ALL_TABLES
@@ -64,7 +65,7 @@ def write_dataset(
     if truth is not None:
         files[TRUTH_NAME] = truth.to_toml()
     card = files.pop(CARD)
-    _refuse_occupied(path, force=force)
+    refuse_occupied(path, force=force)
     try:
         path.mkdir(parents=True, exist_ok=True)
         _retire(path, keep=set(files))
@@ -91,17 +92,30 @@ def _files(tables: Tables) -> dict[str, str]:
     return {**csvs, CARD: toml_text({**card, "sha256": dict(sorted(digests.items()))})}
 
 
-def _refuse_occupied(path: Path, *, force: bool) -> None:
-    """Refuse a file, and a folder that holds (parts of) a dataset already."""
-    if path.is_file():
+def refuse_occupied(path: Path, *, force: bool) -> None:
+    """Refuse a place where `write_dataset` cannot write; to be called before any work.
+
+    Raises
+    ------
+    DatasetError
+        A file, a folder that cannot be made or written, or one that holds (parts of) a dataset
+        already and not `force`.
+    """
+    # os.path answers False where a name is one that no file system takes; Path raises.
+    if os.path.isfile(path):
         raise DatasetError(str(path), ["a file; allowed: a folder that is new or empty"])
     names = (CARD, TRUTH_NAME, *(spec.file for spec in ALL_TABLES))
-    present = [name for name in names if (path / name).exists()]
+    present = [name for name in names if os.path.exists(path / name)]
     if present and not force:
         raise DatasetError(
             str(path),
             [f"already holds {', '.join(present)}; replace it with --force (force=True in Python)"],
         )
+    try:
+        probe_writable(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(str(path), [f"cannot be written: {reason}"]) from error
 
 
 def _retire(path: Path, *, keep: set[str]) -> None:
