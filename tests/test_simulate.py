@@ -28,7 +28,6 @@ from bayesdense.simulate import (
 )
 from bayesdense.simulate.datasets import count_above_ceiling
 from bayesdense.simulate.reports import simulate_reports
-from bayesdense.simulate.toml import toml_text
 from bayesdense.spec import ModelSpec, load_spec
 
 LEAST_P = 1e-5
@@ -606,15 +605,3 @@ def test_the_shipped_one_has_growth_and_llms_above_the_ceiling():
 
 def _model() -> ModelSpec:
     return load_spec(SHIPPED / "model.toml")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"a": 1, "b": 1e22, "c": True, "d": 'x"y\\\n\x7f é', "e": ["p", "q"]},
-        {"t": {"u v": {"w": 0.1}, "empty": {}}, "s": 1e-300},
-        {"0.005B-30x": {"run_effect": -0.0}, 'q"': {"é": 2.5}},
-    ],
-)
-def test_toml_reads_back(content):
-    assert tomllib.loads(toml_text(content)) == content
