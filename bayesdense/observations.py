@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayesdense.arrays import Floats
-from bayesdense.arrays import Ints as Ints
+from bayesdense.arrays import Floats, Ints
 from bayesdense.dataset import Dataset
 from bayesdense.errors import SpecError
 from bayesdense.items import is_few, logit_of_score

@@ -2,14 +2,11 @@
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from bayesdense.arrays import Floats, Ints
 from bayesdense.errors import BayesdenseError
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.results import Fit
-
-type Floats = NDArray[np.float64]
-type Ints = NDArray[np.int64]
 
 
 def matrix(draws: xr.DataArray) -> Floats:
@@ -18,12 +15,17 @@ def matrix(draws: xr.DataArray) -> Floats:
     return np.asarray(ordered.reshape(ordered.shape[0] * ordered.shape[1], -1), dtype=float)
 
 
+def variable(fit: Fit, group: str, name: str) -> xr.DataArray:
+    """Return a variable of a group, or raise naming it."""
+    found = fit.group(group)
+    if name not in found:
+        raise BayesdenseError(f"this fit's {group} has no {name!r}: was its tree replaced?")
+    return found[name]
+
+
 def index(fit: Fit, name: str) -> Ints:
     """Return an index array of the constant data, or raise naming it."""
-    constant = fit.group("constant_data")
-    if name not in constant:
-        raise BayesdenseError(f"this fit's constant_data has no {name!r}: was its tree replaced?")
-    return np.asarray(constant[name].values, dtype=np.int64)
+    return np.asarray(variable(fit, "constant_data", name).values, dtype=np.int64)
 
 
 def labels(fit: Fit, dim: str) -> list[str] | None:

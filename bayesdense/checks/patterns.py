@@ -10,7 +10,8 @@ from itertools import combinations
 import numpy as np
 from scipy.special import expit, ndtri
 
-from bayesdense.checks.arrays import Floats, Ints, index, label, matrix
+from bayesdense.arrays import Floats, Ints
+from bayesdense.checks.arrays import index, label, matrix, variable
 from bayesdense.checks.predictive import LeftOver, misfit, p_value, score_residuals
 from bayesdense.checks.verdict import CheckResult
 from bayesdense.items import count_mid_p, is_few, item_variance
@@ -38,7 +39,7 @@ def patterns(fit: Fit) -> Iterator[CheckResult]:
 def _point_checks(fit: Fit) -> Iterator[CheckResult]:
     """Check the largest residual of each benchmark's points, and how neighbours go together."""
     observed, replicated = _standard_points(fit)
-    loss = fit.group("constant_data")["point_loss"].values.astype(float)
+    loss = variable(fit, "constant_data", "point_loss").values.astype(float)
     benchmark = index(fit, "point_benchmark_idx")
     for position in np.unique(benchmark):
         chosen = np.flatnonzero(benchmark == position)
@@ -73,10 +74,10 @@ def _standard_points(fit: Fit) -> Pair:
     replicated = fit.group("posterior_predictive")["loss_score"]
     theta = fit.posterior.sel({CHAIN: replicated[CHAIN], DRAW: replicated[DRAW]})
     noise = matrix(theta["map_noise_sd"])[:, index(fit, "point_benchmark_idx")]
-    mean = matrix(fit.group("predictive_mean")["loss_score"])
-    n_items = fit.group("constant_data")["point_n_items"].values.astype(float)
+    mean = matrix(variable(fit, "predictive_mean", "loss_score"))
+    n_items = variable(fit, "constant_data", "point_n_items").values.astype(float)
     sd = np.sqrt(noise**2 + item_variance(mean, n_items))
-    observed = np.broadcast_to(fit.group("observed_data")["loss_score"].values, mean.shape)
+    observed = np.broadcast_to(variable(fit, "observed_data", "loss_score").values, mean.shape)
     pair = []
     for logit_score in (observed.astype(float), matrix(replicated)):
         residual = (logit_score - mean) / sd

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from bayesdense.arrays import Ints
 from bayesdense.items import draw_score, item_variance, logit_of_score
 from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
 from bayesdense.names import (
@@ -18,7 +19,7 @@ from bayesdense.names import (
     RUN,
     SCORE_OBS,
 )
-from bayesdense.observations import Ints, JointObservations, LLMData, Observations
+from bayesdense.observations import JointObservations, LLMData, Observations
 from bayesdense.prior_draws import draw_residuals, residual_parameters
 from bayesdense.spec import ModelSpec
 from bayesdense.trends import TRENDS

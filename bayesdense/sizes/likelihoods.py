@@ -161,7 +161,7 @@ def _cluster_labels(data: JointObservations) -> list[str]:
     _, entry = np.unique(losses.cluster_idx, return_index=True)
     sizes = np.exp(losses.log_params_ratio[entry] + losses.log_params_centre)
     names = [data.benchmarks.names[j] for j in losses.benchmark_idx[entry]]
-    return [f"{name} {size:.6g}" for name, size in zip(names, sizes, strict=True)]
+    return [f"{name} {size:.3g} parameters" for name, size in zip(names, sizes, strict=True)]
 
 
 def _leave_clusters_out(

@@ -145,9 +145,9 @@ def summarize_recovery(jobs: Sequence[Mapping[str, object]]) -> dict[str, object
     With n jobs, n rms^2 is chi-square(n) where the model is calibrated and posteriors are normal:
     each of K parameters has to lie inside the band of probability 1 - .05 / K, and about 5.6 % of
     them, with two standard deviations of slack, may lie outside 1 +- 1.96 / sqrt(2 n), the band of
-    a single one (.69 to 1.31 for n = 20). The same of the normal scores of ranks, which need no normal posterior, and
-    their mean, which shows a bias that an rms hides: sqrt(n) times it is standard normal. Fits that
-    failed a check of sampling count; `converged` judges the others alone.
+    a single one (.69 to 1.31 for n = 20). The same of the normal scores of ranks, which need no
+    normal posterior, and their mean, which shows a bias that an rms hides: sqrt(n) times it is
+    standard normal. Fits that failed a check of sampling count; `converged` judges the others.
     """
     converged = [job for job in jobs if job["status"] != "fail"]
     whole = {**_bands(jobs, "z"), "ranks": _bands(jobs, "rank_z"), "bias": _bias(jobs)}
