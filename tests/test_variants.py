@@ -12,8 +12,6 @@ from bayesdense.studies import variants
 from bayesdense.studies.bookkeeping import done_once, made_with
 from bayesdense.studies.variants import VARIANTS, run_study
 
-EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "variants"
-
 
 def test_every_kind_of_every_component_has_a_variant() -> None:
     used = {
@@ -69,8 +67,8 @@ def test_a_record_says_what_it_was_made_with() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_variant_ends(name: str) -> None:
-    (job,) = run_study([name], EVIDENCE)
+def test_every_variant_ends(name: str, tmp_path: Path) -> None:
+    (job,) = run_study([name], tmp_path)
     assert "error" not in job, job["error"]
     assert job["max_rhat"] < 1.05, job["worst"]  # type: ignore[operator]
     assert job["divergences"] <= 100, job["not_passed"]  # type: ignore[operator]
