@@ -15,7 +15,8 @@ from bayesdense.simulate.story import (
 )
 from bayesdense.spec import ModelSpec
 
-#: Variables of the groups, named and scaled as the model's observed variables, from `replicate`'s.
+#: Variables of the groups, named and scaled as the model's observed variables, from `replicate`'s;
+#: calibration points that the model reads as counts stand among the others, as logits.
 _NAMES = {
     "loss": "log_loss",
     "loss_score": "logit_loss_score",
