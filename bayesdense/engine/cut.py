@@ -22,7 +22,7 @@ from bayesdense.spec import ModelSpec
 _REFERENCE_OBSERVED = ("loss", "loss_score", "loss_score_count")
 _REFERENCE_COMPONENTS = ("loss_law", "loss_noise", "score_map")
 #: Draws of law and map that the second stage is run for, and chains and length of each run.
-_POINTS, _CHAINS, _TUNE, _DRAWS = 100, 2, 250, 100
+_POINTS, _CHAINS, _TUNE, _DRAWS = 100, 2, 250, 250
 #: Quantiles over refits of their largest R-hat and least bulk and tail ESS.
 _NINE_IN_TEN = (0.9, 0.1, 0.1)
 
@@ -165,13 +165,7 @@ def _stage_table(
     one = _diagnostics(law)
     found = np.array(
         [
-            _diagnostics(
-                {
-                    name: value
-                    for name, value in target.natural(run.z, vector).items()
-                    if value.ndim == 2
-                }
-            )
+            _diagnostics(target.natural(run.z, vector))
             for run, vector in zip(runs, vectors, strict=True)
         ]
     )

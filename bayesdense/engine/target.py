@@ -44,7 +44,18 @@ class Target:
 
 
 def compile_target(coordinates: Coordinates) -> Target:
-    """Compile log density, gradient and natural parameters with PyTensor's numba backend."""
+    """Compile log density, gradient and natural parameters with PyTensor's numba backend.
+
+    Without fast math: free to reorder sums, the compiler does so in one way when it sees the whole
+    graph and in another when parts come from numba's cache, and a seed would give other draws on
+    the second run than on the first.
+    """
+    with pytensor.config.change_flags(numba__fastmath=False):
+        return _compile(coordinates)
+
+
+def _compile(coordinates: Coordinates) -> Target:
+    """Compile with the flags that are set."""
     began = time.perf_counter()
     # The maps keep every parameter inside its support: PyMC's checks of it only cost time.
     mode = get_mode("NUMBA").including("local_remove_check_parameter")
