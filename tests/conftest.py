@@ -1,11 +1,19 @@
 """Options of the tests, and fits that several files read."""
 
+import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from bayesdense.results import Fit
+
+
+# The same examples on every machine: what passes here passes there.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,3 +55,11 @@ def _small_fit(implementation: str, seed: int) -> "Fit":
     spec, dataset = small_joint()
     spec = spec.with_options(implementation=implementation)
     return fit(spec, dataset, draws=500, tune=200, chains=2, seed=seed)
+
+
+@pytest.fixture
+def minding_ctrl_c() -> Iterator[None]:
+    """Where tests run in the background SIGINT is ignored, and programs started from there too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -132,6 +132,7 @@ def wait_for_sampling(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
+@pytest.mark.usefixtures("minding_ctrl_c")
 def test_ctrl_c_while_sampling_writes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "never"
     size = ("--draws", "400000", "--tune", "100000", "--chains", "2")

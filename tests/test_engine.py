@@ -340,6 +340,7 @@ def test_a_late_answer_is_no_end() -> None:
     assert busy.asked == 3
 
 
+@pytest.mark.usefixtures("minding_ctrl_c")
 def test_a_first_interrupt_is_noted_and_a_second_acts_at_once() -> None:
     before = signal.getsignal(signal.SIGINT)
     with noticing_interrupts() as interrupted:
