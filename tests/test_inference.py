@@ -52,8 +52,8 @@ def of_densities(**options: object) -> Fit:
 @pytest.fixture(scope="module")
 def cut() -> Iterator[Fit]:
     with pytest.MonkeyPatch.context() as patch:
-        # A tenth of the thinned draws, and shorter runs: enough to see that all comes together.
-        for name, value in (("_POINTS", 10), ("_TUNE", 150), ("_DRAWS", 60)):
+        # A few of the thinned draws: enough to see that all comes together.
+        for name, value in (("_POINTS", 5), ("_TUNE", 200), ("_DRAWS", 250)):
             patch.setattr(two_stages, name, value)
         yield fitted(feedback="cut")
 
