@@ -245,7 +245,7 @@ def test_cut_keeps_law_and_map_from_the_scores(cut: Fit) -> None:
     stages = cut.tree["stages"].to_dataset()
     assert list(stages["stage"].values) == ["reference", "trend"]
     assert (stages["max_rhat"] < 1.1).all() and (stages["min_ess_bulk"] > 20).all()
-    assert list(stages["n_draws"].values) == [2 * 200, 2 * 60 * 10]
+    assert list(stages["n_draws"].values) == [2 * 200, 2 * 250 * 5]
     draws = posterior(cut)
     # Pooled draws are no chains: one row leaves no R-hat to take, and sampler statistics are of
     # other draws, those of the first stage.
