@@ -242,7 +242,7 @@ def test_a_study_goes_on_where_it_was_stopped(
 ) -> None:
     ran: list[int] = []
 
-    def job(world: str, seed: int, spec: object, like: str) -> dict[str, object]:
+    def job(world: str, seed: int, spec: object, like: str, draws: int) -> dict[str, object]:
         ran.append(seed)
         if seed == 2002 and ran.count(2002) == 1:
             raise KeyboardInterrupt
@@ -255,6 +255,22 @@ def test_a_study_goes_on_where_it_was_stopped(
     jobs = run_study("flat", 4, tmp_path)
     assert ran == [2000, 2001, 2002, 2002, 2003]
     assert [job["seed"] for job in jobs] == [2000, 2001, 2002, 2003]
+
+
+def test_a_fit_that_fails_is_run_longer_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longer fit counts, failed or not, and the short one stays beside it."""
+
+    def job(world: str, seed: int, spec: object, like: str, draws: int) -> dict[str, object]:
+        failed = seed == 2003 or (seed == 2001 and draws == 1000)
+        return {"status": "fail" if failed else "pass", "draws": draws, "seconds": 1.0}
+
+    monkeypatch.setattr(recovery, "run_job", job)
+    jobs = run_study("flat", 4, tmp_path)
+    assert [job["draws"] for job in jobs] == [1000, 2500, 1000, 2500]
+    assert [job["status"] for job in jobs] == ["pass", "pass", "pass", "fail"]
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 @pytest.fixture(scope="module")
