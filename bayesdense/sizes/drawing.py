@@ -11,6 +11,7 @@ from bayesdense.kernel import Grid
 from bayesdense.names import LLM, UNITS
 from bayesdense.observations import JointObservations
 from bayesdense.sizes.compiled import invert_cdf, log_likelihood, residual_table
+from bayesdense.sizes.parallel import over_draws
 from bayesdense.sizes.terms import Grids, Posterior, Terms, read_posterior
 from bayesdense.spec import ModelSpec
 
@@ -44,14 +45,16 @@ def draw_log_sizes(
         (chain, draw, llm), natural log of effective parameters; finite.
     """
     read = read_posterior(posterior, spec, data)
-    rng, grids = np.random.default_rng(seed), Grids(read)
-    out = np.empty((read.size, len(data.llms.names)))
-    for draw in range(read.size):
+    grids, out = Grids(read), np.empty((read.size, len(data.llms.names)))
+    uniform = np.random.default_rng(seed).random(out.shape)
+
+    def one(draw: int) -> None:
         grid = grids.resolving(
             read, draw, spec.options.quadrature_spacing / _REFINEMENT, _NODES_PER_SD
         )
-        terms = read.terms(draw, grid.nodes)
-        out[draw] = _draw_one(read, draw, terms, grid, rng.random(out.shape[1]))
+        out[draw] = _draw_one(read, draw, read.terms(draw, grid.nodes), grid, uniform[draw])
+
+    over_draws(read.size, one)
     result = read.data_array(out, LLM, list(data.llms.names))
     return result.assign_attrs(units=UNITS["log_effective_params"])
 

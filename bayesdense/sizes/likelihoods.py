@@ -12,6 +12,7 @@ from bayesdense.laws import chinchilla_loss, logistic_logit_score
 from bayesdense.names import POINT_OBS
 from bayesdense.observations import JointObservations, LossData
 from bayesdense.sizes.compiled import family_terms, log_likelihood, residual_table
+from bayesdense.sizes.parallel import over_draws
 from bayesdense.sizes.terms import LAW, LEAST_SD, MAP, Grids, Posterior, read_posterior
 from bayesdense.spec import ModelSpec
 
@@ -95,7 +96,8 @@ def _scores(posterior: Posterior) -> tuple[Floats, Floats]:
     grids = Grids(posterior)
     llm = np.empty((posterior.size, len(llms.names)))
     family = np.empty((posterior.size, len(llms.families)))
-    for draw in range(posterior.size):
+
+    def one(draw: int) -> None:
         grid = grids.resolving(posterior, draw, spacing, NODES_PER_SD)
         terms = posterior.terms(draw, grid.nodes)
         llm[draw], family[draw] = family_terms(
@@ -109,6 +111,8 @@ def _scores(posterior: Posterior) -> tuple[Floats, Floats]:
             first,
             LEAST_SD,
         )
+
+    over_draws(posterior.size, one)
     return llm, family
 
 

@@ -1,0 +1,34 @@
+"""Work on every draw of a posterior, on all cores."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+#: Draws taken by a thread at a time: enough to be worth handing over, few enough to share evenly.
+_BLOCK = 50
+
+
+def over_draws(size: int, work: Callable[[int], None]) -> None:
+    """Call `work(draw)` for each of `size` draws, several at a time.
+
+    Threads do: nearly all of the work is in compiled functions, which let go of the interpreter's
+    lock. What `work` writes has to be the draw's own, so that the order of draws cannot matter.
+    """
+
+    def block(first: int) -> None:
+        for draw in range(first, min(first + _BLOCK, size)):
+            work(draw)
+
+    pool = ThreadPoolExecutor(_usable_cores())
+    try:
+        for done in [pool.submit(block, first) for first in range(0, size, _BLOCK)]:
+            done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C or an error nobody reads the rest
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use, where the system tells; else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

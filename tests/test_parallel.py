@@ -1,0 +1,40 @@
+"""Draws shared out over threads: every one once, and errors heard."""
+
+import threading
+
+import pytest
+
+from bayesdense.sizes import parallel
+from bayesdense.sizes.parallel import over_draws
+
+
+@pytest.mark.parametrize("size", [0, 1, 49, 50, 51, 1234])
+def test_every_draw_is_worked_on_once(size: int) -> None:
+    worked: list[int] = []
+    over_draws(size, worked.append)
+    assert sorted(worked) == list(range(size))
+
+
+def test_several_threads_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two draws wait for each other, which one thread alone could not end."""
+    monkeypatch.setattr(parallel, "_usable_cores", lambda: 2)
+    meet = threading.Barrier(2, timeout=30)
+
+    def work(draw: int) -> None:
+        if draw in (0, 99):
+            meet.wait()
+
+    over_draws(100, work)
+
+
+def test_an_error_ends_the_work() -> None:
+    worked: list[int] = []
+
+    def work(draw: int) -> None:
+        if draw == 7:
+            raise FloatingPointError("draw 7")
+        worked.append(draw)
+
+    with pytest.raises(FloatingPointError, match="draw 7"):
+        over_draws(100_000, work)
+    assert len(worked) < 100_000
