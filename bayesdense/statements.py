@@ -13,6 +13,10 @@ _CONVENTIONS: Final = {
     "active": "active parameters",
     "non_embedding": "non-embedding parameters",
 }
+_LEARNT_FROM: Final = {
+    "joint": "Its laws are learnt from reference runs and from the LLMs' scores together.",
+    "cut": "Its laws are learnt from the reference runs alone.",
+}
 
 
 def format_number(value: float, mcse: float = 0.0, digits: int = MAX_DIGITS) -> str:
@@ -103,8 +107,10 @@ class Scope:
         The convention by which the LLMs' parameters are counted.
     reference_tokens, reference_params
         D0, and the convention by which the reference runs count; None without reference runs.
-    n_llms, n_lower_bound_only
-        Numbers of LLMs, and of those whose scores bound their size from below only.
+    feedback
+        Whether the LLMs' scores inform law and map ("joint") or not ("cut"); None without either.
+    n_llms, n_lower_bound_only, n_upper_bound_only
+        Numbers of LLMs, and of those whose scores bound their size from one side only.
     tokens_beyond
         D0 over the largest training set of the reference runs, 0 without any.
     n_far, largest_reference
@@ -115,8 +121,10 @@ class Scope:
     params: str
     reference_tokens: float | None
     reference_params: str | None
+    feedback: str | None
     n_llms: int
     n_lower_bound_only: int
+    n_upper_bound_only: int
     tokens_beyond: float
     n_far: int
     largest_reference: float
@@ -167,7 +175,13 @@ def prior_text(probability: float | None) -> str | None:
 
 def scope_sentences(scope: Scope) -> list[str]:
     """Say what density means here, how many sizes are bounds, how far the law is stretched."""
-    found = (_definition(scope), _mismatch(scope), _bounds(scope), _extrapolation(scope))
+    found = (
+        _definition(scope),
+        _mismatch(scope),
+        _LEARNT_FROM.get(scope.feedback or "", ""),
+        _bounds(scope),
+        _extrapolation(scope),
+    )
     return [sentence for sentence in found if sentence]
 
 
@@ -200,15 +214,30 @@ def _mismatch(scope: Scope) -> str:
 
 
 def _bounds(scope: Scope) -> str:
-    """Count the LLMs whose scores no finite size need explain."""
-    count = scope.n_lower_bound_only
-    if not count:
-        return ""
-    has = "has only a lower bound" if count == 1 else "have only lower bounds"
-    return (
-        f"{count} of {scope.n_llms} LLMs {has} on their size: they score about as high as any "
-        "reference LLM could, or higher."
+    """Count the LLMs whose scores bound their size from one side only."""
+    return " ".join(
+        f"{count} of {scope.n_llms} LLMs {_has_only(side, count)} on their size: {why}."
+        for side, count, why in (
+            (
+                "a lower bound",
+                scope.n_lower_bound_only,
+                "they score about as high as any reference LLM could, or higher",
+            ),
+            (
+                "an upper bound",
+                scope.n_upper_bound_only,
+                "they score little above chance, or below it",
+            ),
+        )
+        if count
     )
+
+
+def _has_only(bound: str, count: int) -> str:
+    """Say how many bounds are had: "has only a lower bound", "have only lower bounds"."""
+    if count == 1:
+        return f"has only {bound}"
+    return f"have only {bound.partition(' ')[2]}s"
 
 
 def _extrapolation(scope: Scope) -> str:

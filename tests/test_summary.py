@@ -98,7 +98,7 @@ def test_keys_are_those_of_the_interface(summary: dict[str, Any]) -> None:
     keys = (
         "schema dataset model growth_rate_per_year growth_factor_per_year "
         "orders_of_magnitude_per_year p_faster_than_paper doubling_time_days n_lower_bound_only "
-        "llms checks timings_s seed versions"
+        "n_upper_bound_only llms checks timings_s seed versions"
     )
     assert list(summary) == keys.split()
     growth = "median mean sd eti50 eti95 p_positive prior_p_positive at average_over_window"
@@ -140,6 +140,7 @@ def test_llm_records_agree_with_the_table(fit: Fit, summary: dict[str, Any]) -> 
             row["density_eti95_upper"],
         ]
     assert summary["n_lower_bound_only"] == 2
+    assert summary["n_upper_bound_only"] == sum(r["upper_bound_only"] for r in summary["llms"])
     assert [r["llm"] for r in summary["llms"] if r["data_lower_bound"]] == ["llm-6", "llm-7"]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 from arviz_stats.loo import loo
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from bayesdense import derive
 from bayesdense.arrays import Floats
@@ -18,8 +18,7 @@ from bayesdense.checks.arrays import matrix
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, informed, judged, unmeasured
-from bayesdense.estimates import tails
-from bayesdense.names import CI_PROB, DRAW, LLM
+from bayesdense.names import DRAW, LLM
 from bayesdense.results import Fit
 from bayesdense.statements import FAR, format_count, format_number
 from bayesdense.wording import listing
@@ -107,19 +106,13 @@ class Slope:
 
     @property
     def sd(self) -> float:
-        """Standard deviation of the estimate."""
+        """Standard error of the step; no interval, as the likelihood need not be quadratic."""
         return 1.0 / math.sqrt(self.information)
 
     @property
     def p_positive(self) -> float:
-        """Probability of a positive slope, under a flat prior."""
+        """Normal probability of the score test: near 0 or 1, the data ask for a slope."""
         return float(ndtr(self.estimate / self.sd))
-
-    @property
-    def eti(self) -> tuple[float, float]:
-        """Interval of probability 95 %."""
-        low, high = (self.estimate + self.sd * float(ndtri(p)) for p in tails(CI_PROB))
-        return low, high
 
 
 def size_slope(fit: Fit) -> Slope | None:
@@ -156,12 +149,11 @@ def _size_coefficient(fit: Fit) -> Iterator[CheckResult]:
             "size_coefficient", "the likelihood of a slope on size has no maximum near 0"
         )
         return
-    low, high = slope.eti
     yield judged(
         "size_coefficient",
         slope.p_positive,
-        f"slope of log density on log parameters {slope.estimate:.2f} "
-        f"({CI_PROB:.0%} interval {low:.2f} to {high:.2f}); with it, growth would be "
+        f"score test of a slope of log density on log parameters; one step from 0 gives "
+        f"{slope.estimate:.2f} (standard error {slope.sd:.2f}) and moves growth by "
         f"{slope.growth_shift:+.2f} per year",
         "effective sizes are stretched or shrunk, or larger LLMs are denser: compare forms of "
         "the law, and counts of parameters",

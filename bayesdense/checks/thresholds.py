@@ -233,8 +233,8 @@ class Thresholds:
     size_coefficient: Within = Within(
         0.025,
         0.975,
-        "P(slope > 0): outside, the 95 % interval of the slope of log density on log parameters "
-        "excludes 0, and the size scale is in doubt",
+        "probability of the score test: outside, a slope of log density on log parameters fits "
+        "significantly better than none, and the size scale is in doubt",
     )
     one_sided_term: AtMost = AtMost(
         0.8, math.inf, "overlap of posterior and prior: above, the data do not speak"
