@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from bayesdense.reading import Problem, read_bytes
+from bayesdense.reading import Problem, composed, read_bytes
 from bayesdense.wording import nearest, printable, show
 
 CARD: Final = "card.toml"
@@ -90,6 +90,6 @@ def described_columns(card: Mapping[str, object]) -> frozenset[str]:
     while stack:
         part = stack.pop()
         if isinstance(part, dict):
-            found.update(part)
+            found.update(composed(name) for name in part)
             stack.extend(part.values())
     return frozenset(found)

@@ -17,6 +17,8 @@ FIRST_DATE: Final = date(2000, 1, 1)
 SMALLEST_COUNT: Final = 1e5
 #: Above, for one multiplied twice.
 LARGEST_COUNT: Final = 1e18
+#: Above, what is counted one by one (items, examples in a prompt) is taken for a slip.
+MOST_COUNTED: Final = 1e9
 MAX_NAME_LENGTH: Final = 200
 _SPREADSHEET_EPOCH: Final = date(1899, 12, 30)
 
@@ -30,8 +32,8 @@ _NOT_A_NUMBER: Final = (
     ),
     (r"[+-]?[0-9]*,[0-9]+", "a decimal comma? write a point"),
     (r"[0-9.]+\s*(k|m|b|t|bn|mn|tn)", "a unit letter? write 7B as 7e9"),
-    (r"n/?a|null|none|-+|\?+|missing|unknown", "not known? see how a missing cell is written"),
 )
+_MISSING: Final = re.compile(r"#?n/?a|null|none|-+|\?+|missing|unknown", re.ASCII | re.IGNORECASE)
 
 
 class CellError(Exception):
@@ -49,6 +51,11 @@ class Kind:
     storage: Storage
     allowed: str
     parse: Callable[[str], Value]
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell holds what other programs write where nothing is known."""
+    return _MISSING.fullmatch(cell) is not None
 
 
 def _why_not_a_number(cell: str) -> str:
@@ -99,6 +106,13 @@ def _not_negative(cell: str) -> float:
     return value
 
 
+def _score_spread(cell: str) -> float:
+    value = _not_negative(cell)
+    if value > 1.0:
+        raise CellError("a percentage? divide by 100")
+    return value
+
+
 def _bits(cell: str) -> float:
     value = _positive(cell)
     if value > 64.0:
@@ -125,19 +139,28 @@ def _tokens(cell: str) -> float:
     return _count(cell, "billions or trillions? multiply by 1e9 or 1e12")
 
 
-def _items(cell: str) -> float:
+def _whole(cell: str, why: str) -> float:
+    """A whole number that still is one as an integer of 64 bits."""
     value = _number(cell)
+    if value != math.floor(value):
+        raise CellError(why)
+    if value > MOST_COUNTED:
+        raise CellError("digits too many, or a slip in the exponent?")
+    return value
+
+
+def _items(cell: str) -> float:
+    value = _whole(cell, "items are counted whole")
     if value <= 0.0:
         raise CellError("zero or negative: a missing value?")
-    if value != math.floor(value):
-        raise CellError("items are counted whole")
     return value
 
 
 def _shots(cell: str) -> float:
-    value = _number(cell)
-    if value < 0.0 or value != math.floor(value):
-        raise CellError("examples in the prompt are counted whole, from 0 on")
+    why = "examples in the prompt are counted whole, from 0 on"
+    value = _whole(cell, why)
+    if value < 0.0:
+        raise CellError(why)
     return value
 
 
@@ -195,11 +218,12 @@ SCORE: Final = Kind("number", "0 to 1", _fraction)
 CHANCE: Final = Kind("number", "0 or more and below 1", _chance)
 POSITIVE: Final = Kind("number", "a finite number above 0", _positive)
 SPREAD: Final = Kind("number", "a finite number, 0 or more", _not_negative)
+SCORE_SPREAD: Final = Kind("number", "0 to 1", _score_spread)
 BITS: Final = Kind("number", "above 0, up to 64", _bits)
 PARAMS: Final = Kind("number", _COUNT_RANGE, _params)
 TOKENS: Final = Kind("number", _COUNT_RANGE, _tokens)
-ITEMS: Final = Kind("number", "a whole number, 1 or more", _items)
-SHOTS: Final = Kind("number", "a whole number, 0 or more", _shots)
+ITEMS: Final = Kind("number", "a whole number from 1 to 1e9", _items)
+SHOTS: Final = Kind("number", "a whole number from 0 to 1e9", _shots)
 FLAG: Final = Kind("flag", "true or false", _flag)
 ROLE: Final = Kind("text", "fit or heldout", _role)
 DATE: Final = Kind("date", f"an ISO date from {FIRST_DATE.isoformat()} to tomorrow (UTC)", _date)

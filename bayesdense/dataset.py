@@ -113,9 +113,10 @@ def load_dataset(name_or_path: str | Path) -> Dataset:
     """Read and validate a dataset whole.
 
     The digest is the SHA-256 of the canonical content: known columns by name, values as they
-    are understood (7e9 and 7000000000 are one number; byte-order mark, line ends, order of
-    columns, unknown and wholly blank columns do not count), rows in their order (which fixes the
-    order of coordinates and so the draws of a seed), and the card's `reference_params`.
+    are understood (7e9 and 7000000000 are one number, and names are in Unicode's normal form C;
+    byte-order mark, line ends, order of columns, unknown and wholly blank columns do not count),
+    rows in their order (which fixes the order of coordinates and so the draws of a seed), and the
+    card's `reference_params`.
 
     Parameters
     ----------

@@ -174,7 +174,7 @@ def log_effective_params(fit: Fit) -> xr.DataArray:
         The fit is of densities only, and so knows no sizes.
     """
     draws = _posterior(fit, "log_effective_params", "a fit of densities only has no sizes")
-    return _with_units(draws, "log parameters")
+    return _with_units(_with_dates(fit, draws), "log parameters")
 
 
 def effective_params(fit: Fit) -> xr.DataArray:
@@ -188,7 +188,7 @@ def effective_params(fit: Fit) -> xr.DataArray:
 
 def log_density(fit: Fit) -> xr.DataArray:
     """Natural log of the density of each LLM, dims (chain, draw, llm)."""
-    return _with_units(_posterior(fit, "log_density"), "log density")
+    return _with_units(_with_dates(fit, _posterior(fit, "log_density")), "log density")
 
 
 def density(fit: Fit) -> xr.DataArray:
@@ -212,7 +212,6 @@ def llm_estimates(fit: Fit) -> xr.Dataset:
         not know is nan.
     """
     density_columns = _columns("density", log_density(fit))
-    names = density_columns["density"][LLM]
     unknown = xr.full_like(density_columns["density"], np.nan)
     if "log_effective_params" in fit.posterior:
         size_columns = _columns("effective_params", log_effective_params(fit))
@@ -223,7 +222,7 @@ def llm_estimates(fit: Fit) -> xr.Dataset:
     return table.assign(
         n_params=constant.get("n_params", unknown),
         extrapolation=table["effective_params"] / largest_reference(fit),
-    ).assign_coords(release_date=(LLM, release_dates(fit).sel({LLM: names}).values))
+    )
 
 
 def benchmark_parameters(fit: Fit) -> xr.Dataset:
@@ -325,11 +324,10 @@ def largest_reference(fit: Fit) -> float:
 
 def release_dates(fit: Fit) -> xr.DataArray:
     """ISO release date of each LLM, dims (llm)."""
-    for group in ("posterior", "constant_data"):
-        found = fit.group(group)
-        if "release_date" in found.coords:
-            return found["release_date"]
-    raise BayesdenseError("this fit has no release dates; was its tree replaced?")
+    constant = fit.group("constant_data")
+    if "release_date" not in constant.coords:
+        raise BayesdenseError("this fit has no release dates; was its tree replaced?")
+    return constant["release_date"]
 
 
 def tokens_beyond(fit: Fit) -> float:
@@ -419,6 +417,12 @@ def _exp(log_draws: xr.DataArray, name: str, units: str) -> xr.DataArray:
     """Exponentiate draws; beyond the largest float they are infinite, without a warning."""
     with np.errstate(over="ignore"):
         return _with_units(xr.ufuncs.exp(log_draws).rename(name), units)
+
+
+def _with_dates(fit: Fit, draws: xr.DataArray) -> xr.DataArray:
+    """Return draws of LLMs with the LLMs' release dates beside their names."""
+    dates = release_dates(fit).sel({LLM: draws[LLM]}).values
+    return draws.assign_coords(release_date=(LLM, dates))
 
 
 def _with_units(draws: xr.DataArray, units: str) -> xr.DataArray:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -13,6 +14,20 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parse_json(text: str | bytes) -> object:
+    """Return what JSON text says that may come from anywhere.
+
+    Raises
+    ------
+    ValueError
+        Not JSON, not Unicode, nested too deeply, or with a number of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def commit(temporary: Path, path: Path) -> None:

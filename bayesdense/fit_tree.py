@@ -14,6 +14,7 @@ from bayesdense.names import (
     BENCHMARK,
     CHAIN,
     DRAW,
+    LEAST_SMOOTHED,
     LLM,
     LOSS_OBS,
     POINT_OBS,
@@ -88,9 +89,8 @@ def posterior_dataset(
     draws = as_dataset(model, values)
     for name in draws:
         draws[name].attrs.update(_units(str(name)))
-    return draws.assign_coords(
-        {LLM: list(data.llms.names), "release_date": (LLM, list(data.llms.release_dates))}
-    )
+    # Dates stand in constant_data: ArviZ's tables take no second coordinate of a dimension.
+    return draws.assign_coords({LLM: list(data.llms.names)})
 
 
 def _units(name: str) -> dict[str, str]:
@@ -126,11 +126,10 @@ def _joint_groups(
         # Pooled draws of a cut are no posterior given all data: weights 1 / p(y_i | ...) would be
         # wrong, and so is every leave-one-out estimate that rests on them.
         likelihoods = sizes.log_likelihoods(posterior, spec, data)
-        transform = sizes.loo_pit(posterior, spec, data, likelihoods["llm"], seed=seed)
-        groups |= {
-            "log_likelihood": likelihoods,
-            "loo_pit": transform.to_dataset(name="loo_pit"),
-        }
+        groups["log_likelihood"] = likelihoods
+        if posterior.sizes[CHAIN] * posterior.sizes[DRAW] >= LEAST_SMOOTHED:
+            transform = sizes.loo_pit(posterior, spec, data, likelihoods["llm"], seed=seed)
+            groups["loo_pit"] = transform.to_dataset(name="loo_pit")
     if spec.options.implementation == "marginal":
         error = sizes.quadrature_error(posterior, spec, data)
         groups["quadrature"] = xr.Dataset(
@@ -203,7 +202,7 @@ def constant_data(data: Observations) -> xr.Dataset:
     constant: dict[str, object] = {
         "n_params": (
             LLM,
-            np.exp(llms.log_params),
+            np.round(np.exp(llms.log_params)),  # a count
             {"units": "parameters", "convention": llms.params_used},
         ),
         "release_year": (LLM, llms.years, {"units": "years", "since": llms.time_origin}),

@@ -20,7 +20,14 @@ from bayesdense.engine.plain import sample_pymc
 from bayesdense.engine.runs import Settings
 from bayesdense.engine.sample import Progress
 from bayesdense.errors import SpecError
-from bayesdense.names import DEFAULT_CHAINS, DEFAULT_DRAWS, DEFAULT_SEED, DEFAULT_TUNE
+from bayesdense.names import (
+    ALLOWED_COUNTS,
+    DEFAULT_CHAINS,
+    DEFAULT_DRAWS,
+    DEFAULT_SEED,
+    DEFAULT_TUNE,
+    MOST_DRAWS,
+)
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec
@@ -181,10 +188,15 @@ def _versions() -> dict[str, str]:
 
 def _check_arguments(spec: ModelSpec, sampler: str, **counts: int) -> None:
     """Refuse what cannot be sampled, before any work."""
-    least: Mapping[str, int] = {"draws": 4, "tune": 1, "chains": 1, "seed": 0}
     for name, value in counts.items():
-        if value < least[name]:
-            raise SpecError(f"{name} = {value}, allowed: {least[name]} or more")
+        least, most = ALLOWED_COUNTS[name]
+        if not isinstance(value, int | np.integer) or not least <= value <= most:
+            raise SpecError(f"{name} = {value!r}, allowed: a whole number from {least} to {most}")
+    if (total := counts["draws"] * counts["chains"]) > MOST_DRAWS:
+        raise SpecError(
+            f"draws * chains = {total}, allowed: {MOST_DRAWS} or fewer: no posterior needs more, "
+            "and memory holds no more"
+        )
     if sampler not in SAMPLERS:
         raise SpecError(f"sampler = {sampler!r}, allowed: {', '.join(SAMPLERS)}")
     if spec.options.feedback == "cut" and sampler != "nutpie":

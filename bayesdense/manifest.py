@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from bayesdense.errors import FitFolderError
-from bayesdense.files import sha256_of, write_text_atomic
+from bayesdense.files import parse_json, sha256_of, write_text_atomic
 from bayesdense.names import SCHEMA_VERSION
+from bayesdense.wording import told
 
 MANIFEST_NAME: Final = "manifest.json"
-_REMEDY: Final = "restore the folder from a copy, or fit again with --force"
-_FIELDS: Final = frozenset({"sha256", "size"})
+REMEDY: Final = "restore the folder from a copy, or fit again with --force"
 
 type FileRecord = dict[str, object]
 
@@ -41,11 +41,11 @@ def read_manifest(folder: Path) -> dict[str, FileRecord]:
     """
     path = folder / MANIFEST_NAME
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as err:
         raise FitFolderError(_why_no_manifest(folder)) from err
     except (OSError, ValueError) as err:
-        raise FitFolderError(f"{path}: not readable as JSON ({err}); {_REMEDY}") from err
+        raise FitFolderError(f"{path}: not readable as JSON ({err}); {REMEDY}") from err
     return _checked_records(path, content)
 
 
@@ -70,20 +70,18 @@ def _verify_file(path: Path, record: FileRecord) -> None:
     try:
         found = record_of(path)
     except FileNotFoundError as err:
-        raise FitFolderError(
-            f"{path}: missing, though {MANIFEST_NAME} lists it; {_REMEDY}"
-        ) from err
-    except OSError as err:
-        raise FitFolderError(f"{path}: cannot be read ({err}); {_REMEDY}") from err
+        raise FitFolderError(f"{path}: missing, though {MANIFEST_NAME} lists it; {REMEDY}") from err
+    except (OSError, ValueError) as err:  # a name that no file system can spell
+        raise FitFolderError(f"{path}: cannot be read ({err}); {REMEDY}") from err
     if found["size"] != record["size"]:
         raise FitFolderError(
             f"{path}: holds {found['size']} bytes, {MANIFEST_NAME} says {record['size']}: "
-            f"cut short or replaced since the fit; {_REMEDY}"
+            f"cut short or replaced since the fit; {REMEDY}"
         )
     if found["sha256"] != record["sha256"]:
         raise FitFolderError(
             f"{path}: its SHA-256 differs from the one in {MANIFEST_NAME}: altered or damaged "
-            f"since the fit; {_REMEDY}"
+            f"since the fit; {REMEDY}"
         )
 
 
@@ -102,18 +100,25 @@ def _why_no_manifest(folder: Path) -> str:
 def _checked_records(path: Path, content: object) -> dict[str, FileRecord]:
     """Return the records of a manifest's content, or raise if it is not a manifest of ours."""
     schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA_VERSION:
+    if type(schema) is not int or schema != SCHEMA_VERSION:  # True is 1, and 1.0 is
         raise FitFolderError(
-            f"{path}: schema {schema!r}, this version of bayesdense reads {SCHEMA_VERSION}; "
+            f"{path}: schema {told(schema)}, this version of bayesdense reads {SCHEMA_VERSION}; "
             "load the fit with the version that wrote it, or fit again with --force"
         )
     files = content.get("files") if isinstance(content, dict) else None
     if not isinstance(files, dict) or not files:
-        raise FitFolderError(f"{path}: lists no files; {_REMEDY}")
+        raise FitFolderError(f"{path}: lists no files; {REMEDY}")
     for name, record in files.items():
-        if not _is_plain_name(name) or not isinstance(record, dict) or _FIELDS - set(record):
-            raise FitFolderError(f"{path}: the entry {name!r} is not a file's record; {_REMEDY}")
+        if not _is_plain_name(name) or not _is_record(record):
+            raise FitFolderError(f"{path}: the entry {told(name)} is not a file's record; {REMEDY}")
     return files
+
+
+def _is_record(entry: object) -> bool:
+    """Whether an entry says digest and size, each of the type that it is written with."""
+    if not isinstance(entry, dict):
+        return False
+    return isinstance(entry.get("sha256"), str) and type(entry.get("size")) is int
 
 
 def _is_plain_name(name: str) -> bool:

@@ -3,6 +3,7 @@
 Names of variables are the field's words; Greek letters live only in `LABELS`.
 """
 
+from types import MappingProxyType
 from typing import Final
 
 BENCHMARK: Final = "benchmark"
@@ -30,6 +31,15 @@ DEFAULT_DRAWS: Final = 2500
 DEFAULT_TUNE: Final = 500
 DEFAULT_CHAINS: Final = 4
 DEFAULT_SEED: Final = 20250901
+#: Least and most of what a fit may be asked for, and most draws of all chains together: every
+#: posterior is known well enough by fewer, and memory holds them. NetCDF holds no larger seed.
+MOST_DRAWS: Final = 100_000
+ALLOWED_COUNTS: Final = MappingProxyType(
+    {"draws": (4, MOST_DRAWS), "tune": (1, MOST_DRAWS), "chains": (1, 1000), "seed": (0, 2**63 - 1)}
+)
+
+#: Draws of all chains that Pareto smoothing takes, a fifth of them in the tail (ArviZ: 5).
+LEAST_SMOOTHED: Final = 25
 
 #: Parameters of a benchmark, in the order of the arguments of `laws.chinchilla_loss` and of
 #: `laws.logistic_logit_score`.

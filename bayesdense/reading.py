@@ -2,13 +2,14 @@
 
 import csv
 import io
+import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bayesdense.cells import CellError, Value
+from bayesdense.cells import CellError, Value, is_missing
 from bayesdense.tables import Column, TableSpec
 from bayesdense.wording import is_slip_of, listing, nearest, printable, show
 
@@ -137,6 +138,11 @@ def read_bytes(path: Path) -> bytes | str:
         return f"cannot be read: {error.strerror or 'unknown reason'}"
 
 
+def composed(text: str) -> str:
+    """Text in Unicode's normal form C: one name, however its accents were typed."""
+    return unicodedata.normalize("NFC", text)
+
+
 def _read_text(path: Path, report: _Report) -> str | None:
     """Content of the file as text, or None with a problem reported."""
     content = read_bytes(path)
@@ -163,7 +169,7 @@ def _read_records(text: str, report: _Report) -> tuple[list[tuple[int, list[str]
     row = 0
     try:
         for row, record in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), 1):
-            cells = [cell.strip() for cell in record]
+            cells = [composed(cell.strip()) for cell in record]
             if any(cells):
                 records.append((row, cells))
     except csv.Error as error:
@@ -234,13 +240,18 @@ def _parse_column(
 
 
 def _parse_cell(column: Column, cell: str) -> Value | None:
-    if cell and cell.casefold() != "nan":
-        return column.kind.parse(cell)
+    blank = not cell or cell.casefold() == "nan"
+    if blank and not column.required:
+        return None
+    if blank or (column.kind.storage != "text" and is_missing(cell)):
+        raise CellError(_how_to_leave_out(column))
+    return column.kind.parse(cell)
+
+
+def _how_to_leave_out(column: Column) -> str:
     if column.required:
-        raise CellError(
-            f"a missing {column.name} is an absent row; fill the cell or delete the row"
-        )
-    return None
+        return f"a missing {column.name} is an absent row; fill the cell or delete the row"
+    return "not known? leave the cell empty"
 
 
 def _check_header(

@@ -5,21 +5,23 @@ The folder holds `fit.nc` (the DataTree), `summary.json`, perhaps `report.html`,
 """
 
 import contextlib
-import json
+import datetime as dt
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import xarray as xr
 
 from bayesdense.companions import makers
 from bayesdense.errors import BayesdenseError, FitFolderError
-from bayesdense.files import commit, probe_writable, temporary_beside
+from bayesdense.files import commit, parse_json, probe_writable, temporary_beside
 from bayesdense.manifest import (
     MANIFEST_NAME,
+    REMEDY,
     FileRecord,
     read_manifest,
     record_of,
@@ -27,14 +29,29 @@ from bayesdense.manifest import (
     write_manifest,
 )
 from bayesdense.names import CHAIN, DRAW, SCHEMA_VERSION
-from bayesdense.spec import ModelSpec
+from bayesdense.spec import ModelSpec, spec_from_dict
+from bayesdense.trends import TRENDS
+from bayesdense.wording import told
 
 TREE_NAME: Final = "fit.nc"
 SUMMARY_NAME: Final = "summary.json"
 REPORT_NAME: Final = "report.html"
+#: Files without which a folder is no fit; a report is not always made.
+_NEEDED_FILES: Final = (TREE_NAME, SUMMARY_NAME)
 _OWN_FILES: Final = (TREE_NAME, SUMMARY_NAME, REPORT_NAME, MANIFEST_NAME)
 # h5netcdf is named, not left to xarray: it alone is declared, and it reads every platform's files.
 _ENGINE: Final = "h5netcdf"
+#: Groups that every fit holds and answers are read from. The others hang on model and options: a
+#: cut fit has no `log_likelihood`, one of densities no `llm_bounds`.
+_NEEDED_GROUPS: Final = (
+    "posterior",
+    "sample_stats",
+    "prior",
+    "posterior_predictive",
+    "predictive_mean",
+    "observed_data",
+    "constant_data",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,12 +91,12 @@ class Fit:
     @property
     def dataset_info(self) -> dict[str, Any]:
         """Name, digest, counts and window of the dataset that was fitted."""
-        return dict(_json_attribute(self.tree, "dataset"))
+        return dict(_attribute(self.tree, "dataset"))
 
     @property
     def dataset_warnings(self) -> tuple[str, ...]:
         """Warnings about the dataset: of its validation, and of the model that read it."""
-        return tuple(_json_attribute(self.tree, "dataset_warnings"))
+        return tuple(_attribute(self.tree, "dataset_warnings"))
 
     @property
     def seed(self) -> int:
@@ -89,12 +106,12 @@ class Fit:
     @property
     def versions(self) -> dict[str, str]:
         """Versions of bayesdense, Python and the main libraries that made the fit."""
-        return dict(_json_attribute(self.tree, "versions"))
+        return dict(_attribute(self.tree, "versions"))
 
     @property
     def timings(self) -> dict[str, float]:
         """Wall seconds of the fit's stages."""
-        return dict(_json_attribute(self.tree, "timings_s"))
+        return dict(_attribute(self.tree, "timings_s"))
 
     @property
     def time_origin(self) -> str:
@@ -127,6 +144,7 @@ class Fit:
             There is a fit and `force` is false, or the folder cannot be written.
         """
         ensure_writable(folder, force=force)
+        _refuse_folders(Path(folder), files or {})
         content = dict(files or {})
         content |= {name: make(self) for name, make in makers().items() if name not in content}
         path = Path(folder)
@@ -144,14 +162,15 @@ def ensure_writable(folder: str | Path, *, force: bool = False) -> None:
     Raises
     ------
     FitFolderError
-        The folder or one above it is a file, it cannot be written, or it holds (parts of) a fit
-        and not `force`.
+        The folder or one above it is a file, it cannot be written, a folder lies where a file of
+        the fit shall, or it holds (parts of) a fit and not `force`.
     """
     path = Path(folder)
     # os.path answers False where a name is one that no file system takes; Path raises.
     blocked = next((p for p in (path, *path.parents) if os.path.exists(p)), None)
     if blocked is not None and not blocked.is_dir():
         raise FitFolderError(f"{path}: {blocked} is a file; give another folder with --out")
+    _refuse_folders(path, _OWN_FILES)
     present = [name for name in _OWN_FILES if os.path.exists(path / name)]
     if present and not force:
         raise FitFolderError(
@@ -165,6 +184,16 @@ def ensure_writable(folder: str | Path, *, force: bool = False) -> None:
         raise FitFolderError(
             f"{path}: cannot be written: {reason}; give another folder with --out"
         ) from error
+
+
+def _refuse_folders(folder: Path, names: Iterable[str]) -> None:
+    """Raise where a folder has the name of a file that would be renamed into its place."""
+    for name in names:
+        if os.path.isdir(folder / name):
+            raise FitFolderError(
+                f"{folder / name}: a folder, where the fit's file {name} shall lie; move it away, "
+                "or give another folder with --out"
+            )
 
 
 def load_fit(folder: str | Path) -> Fit:
@@ -184,13 +213,28 @@ def load_fit(folder: str | Path) -> Fit:
     ------
     FitFolderError
         No manifest, a file that is missing or differs from it, a netCDF file that cannot be
-        read, another schema. The message names the file and says what to do.
+        read or lacks a group or an attribute, another schema. The message names the file and
+        says what to do.
     """
     path = Path(folder)
-    if TREE_NAME not in verify_folder(path):
-        raise FitFolderError(f"{path / MANIFEST_NAME}: does not list {TREE_NAME}; not a fit")
-    tree = _read_tree(path / TREE_NAME)
-    return Fit(tree, _spec_of(tree, path / TREE_NAME))
+    listed = verify_folder(path)
+    for name in _NEEDED_FILES:
+        if name not in listed:
+            raise FitFolderError(
+                f"{path / MANIFEST_NAME}: does not list {name}, which every fit holds; {REMEDY}"
+            )
+    file = path / TREE_NAME
+    tree = _read_tree(file)
+    _check_schema(tree, file)
+    try:
+        _check_content(tree)
+    except FitFolderError as err:
+        raise FitFolderError(f"{file}: {err}; {REMEDY}") from err
+    spec = _spec_of(tree, file)
+    for name in (*TRENDS[spec.trend].parameters, "log_density"):
+        if name not in tree["posterior"].data_vars:
+            raise FitFolderError(f"{file}: the group 'posterior' has no {name!r}; {REMEDY}")
+    return Fit(tree, spec)
 
 
 def _write_folder(folder: Path, tree: xr.DataTree, content: Mapping[str, bytes]) -> None:
@@ -229,41 +273,171 @@ def _read_tree(path: Path) -> xr.DataTree:
             path, engine=_ENGINE, decode_times=False, decode_timedelta=False
         ) as tree:
             return tree.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as err:
+    except Exception as err:  # a file of other content makes the libraries raise anything
         raise FitFolderError(
             f"{path}: not readable as netCDF ({err}); fit again with --force"
         ) from err
 
 
-def _spec_of(tree: xr.DataTree, path: Path) -> ModelSpec:
-    """Return the model that a tree was fitted with, after checking schema and digest."""
-    schema = tree.attrs.get("schema")
-    if schema != SCHEMA_VERSION:
+def _check_schema(tree: xr.DataTree, path: Path) -> None:
+    """Refuse a tree of another schema: what it has to hold is not known here."""
+    schema = _written(tree, "schema")
+    if not _is_count(schema) or schema != SCHEMA_VERSION:
         raise FitFolderError(
-            f"{path}: schema {schema}, this version of bayesdense reads {SCHEMA_VERSION}; "
+            f"{path}: schema {told(schema)}, this version of bayesdense reads {SCHEMA_VERSION}; "
             "load the fit with the version that wrote it, or fit again with --force"
         )
+
+
+def _check_content(tree: xr.DataTree) -> None:
+    """Raise unless a tree has the groups and attributes of a fit, so that none fails later."""
+    for name in _NEEDED_GROUPS:
+        if name not in tree.children:
+            raise FitFolderError(f"this fit has no group {name!r}")
+    _check_draws(tree["posterior"].to_dataset())
+    for name in _FORMS:
+        _attribute(tree, name)
+
+
+def _check_draws(posterior: xr.Dataset) -> None:
+    """Raise unless there are draws, and every variable is of numbers by chain and draw."""
+    if not posterior.data_vars:
+        raise FitFolderError("the group 'posterior' of this fit is empty")
+    for name, draws in posterior.data_vars.items():
+        by_draw = {CHAIN, DRAW} <= set(draws.dims) and draws.size > 0
+        if not by_draw or draws.dtype.kind not in "fiu":
+            raise FitFolderError(
+                f"{told(name)} in the group 'posterior' of this fit holds no draws of numbers"
+            )
+
+
+def _spec_of(tree: xr.DataTree, path: Path) -> ModelSpec:
+    """Return the model that a tree was fitted with, after checking its digest."""
     try:
-        spec = ModelSpec.from_json(str(_attribute(tree, "spec")))
-    except (BayesdenseError, ValueError) as err:
+        spec = spec_from_dict(_attribute(tree, "spec"), where="the fit's specification")
+    except BayesdenseError as err:
         raise FitFolderError(f"{path}: its model specification cannot be read: {err}") from err
-    if spec.digest != tree.attrs.get("spec_digest"):
+    written = _attribute(tree, "spec_digest")
+    if spec.digest != written:
         raise FitFolderError(
             f"{path}: its model specification reads differently here (digest {spec.digest[:12]}, "
-            f"written {str(tree.attrs.get('spec_digest'))[:12]}); load the fit with bayesdense "
-            f"{tree.attrs.get('bayesdense_version')}, or fit again with --force"
+            f"written {written[:12]}); load the fit with bayesdense "
+            f"{_attribute(tree, 'bayesdense_version')}, or fit again with --force"
         )
     return spec
 
 
 def _attribute(tree: xr.DataTree, name: str) -> Any:  # noqa: ANN401  (attributes have no type)
-    """Return an attribute of the tree's root, or raise naming it."""
+    """Return an attribute of the tree's root, of JSON what it says, or raise naming it."""
+    if name not in tree.attrs:
+        raise FitFolderError(f"this fit has no attribute {name!r}")
+    written, form = _written(tree, name), _FORMS[name]
+    value = _parsed(written) if form.is_json else written
+    if not form.holds(value):
+        raise FitFolderError(
+            f"the attribute {name!r} of this fit is {told(written)}, allowed: {form.allowed}"
+        )
+    return value
+
+
+def _written(tree: xr.DataTree, name: str) -> object:
+    """Return an attribute as it was written: netCDF gives numbers back as NumPy's."""
+    value: object = tree.attrs.get(name)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _parsed(text: object) -> object:
+    """Return what JSON text says; None, which no attribute may be, of anything else."""
     try:
-        return tree.attrs[name]
-    except KeyError as err:
-        raise FitFolderError(f"this fit has no attribute {name!r}; was its tree replaced?") from err
+        return parse_json(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
-def _json_attribute(tree: xr.DataTree, name: str) -> Any:  # noqa: ANN401
-    """Return an attribute that is stored as JSON text."""
-    return json.loads(_attribute(tree, name))
+def _is_text(value: object) -> bool:
+    """Whether a value is text."""
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    """Whether a value is an integer from 0; a bool is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_date(value: object) -> bool:
+    """Whether a value is an ISO date."""
+    try:
+        return isinstance(value, str) and bool(dt.date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value of JSON is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_window(value: object) -> bool:
+    """Whether a value of JSON is a pair of dates."""
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_date, value))
+
+
+def _is_texts(value: object) -> bool:
+    """Whether a value of JSON is a list of texts."""
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _maps_to(test: Callable[[object], bool]) -> Callable[[object], bool]:
+    """Test whether a value of JSON is an object, every value of which passes a test."""
+    return lambda value: isinstance(value, dict) and all(map(test, value.values()))
+
+
+def _or_none(test: Callable[[object], bool]) -> Callable[[object], bool]:
+    """Test whether a value is None or passes a test."""
+    return lambda value: value is None or test(value)
+
+
+#: What is read of the attribute `dataset`; a fit of densities has neither runs nor scores.
+_DATASET: Final[Mapping[str, Callable[[object], bool]]] = {
+    "name": _is_text,
+    "digest": _is_text,
+    "n_llms": _is_count,
+    "n_families": _is_count,
+    "n_runs": _or_none(_is_count),
+    "n_scores": _or_none(_is_count),
+    "window": _is_window,
+    "reference_params": _or_none(_is_text),
+}
+
+
+def _is_dataset(value: object) -> bool:
+    """Whether a value of JSON says of a dataset what is read of it."""
+    if not isinstance(value, dict):
+        return False
+    return all(test(value.get(name)) for name, test in _DATASET.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What an attribute has to be: the test of its value, the same in words, how it is stored."""
+
+    holds: Callable[[object], bool]
+    allowed: str
+    is_json: bool = False
+
+
+#: Attributes of the root that every fit has.
+_FORMS: Final[Mapping[str, _Form]] = {
+    "bayesdense_version": _Form(_is_text, "text"),
+    "dataset": _Form(
+        _is_dataset, "JSON of an object with name, digest, counts and window", is_json=True
+    ),
+    "dataset_warnings": _Form(_is_texts, "JSON of a list of texts", is_json=True),
+    "spec": _Form(lambda value: isinstance(value, dict), "JSON of an object", is_json=True),
+    "spec_digest": _Form(_is_text, "text"),
+    "time_origin": _Form(_is_date, "a date such as 2024-04-05"),
+    "seed": _Form(_is_count, "an integer from 0"),
+    "versions": _Form(_maps_to(_is_text), "JSON of an object of texts", is_json=True),
+    "timings_s": _Form(_maps_to(_is_number), "JSON of an object of numbers", is_json=True),
+    "sampler": _Form(_is_text, "text"),
+}

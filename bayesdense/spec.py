@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bayesdense.catalog import model_path
+from bayesdense.catalog import model_names, model_path
 from bayesdense.errors import SpecError
 from bayesdense.kinds import (
     DENSITY_COMPONENTS,
@@ -22,7 +22,7 @@ from bayesdense.kinds import (
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.options import OPTION_NAMES, Options, options_of, read_options
 from bayesdense.priors import Prior
-from bayesdense.wording import MAX_SHOWN, nearest_of, told
+from bayesdense.wording import MAX_SHOWN, nearest_of, printable, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +160,28 @@ def load_spec(name_or_path: str | Path) -> ModelSpec:
 
 
 def spec_path(name_or_path: str | Path) -> Path:
-    """File of a model: a path that is there, else a shipped name."""
-    path = Path(name_or_path)
-    if path.suffix == ".toml":
-        if not os.path.isfile(path):  # unlike Path's, False for names that no file system takes
-            raise SpecError(f"{path}: no such file")
-        return path
-    return model_path(str(name_or_path))
+    """File of a model: a shipped name, else a file that is there; a `Path` is a path first."""
+    text = str(name_or_path)
+    is_shipped = text in model_names()
+    if is_shipped and isinstance(name_or_path, str):
+        return model_path(text)
+    if os.path.isfile(text):  # unlike Path's, False for names that no file system takes
+        return Path(text)
+    if not is_shipped and (problem := _path_problem(text)):
+        raise SpecError(problem)
+    return model_path(text)
+
+
+def _path_problem(text: str) -> str | None:
+    """Why there is no model at this path; None for a mere name, which may be misspelt."""
+    if not text.strip():
+        return f"the name of the model is empty; shipped are {', '.join(model_names())}"
+    if os.path.exists(text):
+        what = "a folder" if os.path.isdir(text) else "not a regular file"
+        return f"{printable(text)}: {what}, allowed a TOML file or a shipped name"
+    path = Path(text)
+    is_path = path.suffix == ".toml" or path.name != text
+    return f"{printable(text)}: no such file" if is_path else None
 
 
 def spec_from_dict(raw: Mapping[str, Any], *, where: str) -> ModelSpec:
@@ -203,7 +218,7 @@ def _read_spec(raw: Mapping[str, Any], where: str) -> ModelSpec:
     if set(components) not in (set(DENSITY_COMPONENTS), set(JOINT_COMPONENTS)):
         missing = ", ".join(name for name in JOINT_COMPONENTS if name not in components)
         raise SpecError(f"{where}: a model that reads scores also needs {missing}")
-    options = read_options(where, raw.get("options", {}), joint="loss_law" in components)
+    options = _options(where, raw.get("options", {}), joint="loss_law" in components)
     _check_used_priors(where, components, options)
     return ModelSpec(
         name=name,
@@ -213,6 +228,16 @@ def _read_spec(raw: Mapping[str, Any], where: str) -> ModelSpec:
         options=options,
         components=MappingProxyType(components),
     )
+
+
+def _options(where: str, raw: object, *, joint: bool) -> Options:
+    """Read `[options]`; their values are checked where no file is known, so it is named here."""
+    try:
+        return read_options(where, raw, joint=joint)
+    except SpecError as error:
+        message = str(error)
+        named = message.startswith(f"{where}: ")
+        raise SpecError(message if named else f"{where}: {message}") from None
 
 
 def _check_used_priors(where: str, components: Mapping[str, Component], options: Options) -> None:

@@ -14,6 +14,7 @@ from bayesdense.cells import (
     POSITIVE,
     ROLE,
     SCORE,
+    SCORE_SPREAD,
     SHOTS,
     SPREAD,
     TOKENS,
@@ -115,7 +116,7 @@ SCORES: Final = TableSpec(
         Column("llm", NAME),
         Column("benchmark", NAME),
         Column("score", SCORE),
-        *_optional(report_sd=SPREAD, n_items=ITEMS, protocol=NAME),
+        *_optional(report_sd=SCORE_SPREAD, n_items=ITEMS, protocol=NAME),
     ),
     key=("llm", "benchmark"),
 )

@@ -189,7 +189,8 @@ def _unknown_ids(tables: Tables) -> Iterator[Problem]:
 
 def _unknown_in(table: Table, column: str, home: Table | None, id_column: str) -> Iterator[Problem]:
     """Names in `column` that the table where they belong does not have."""
-    if home is None or not home.has(id_column) or not table.has(column):
+    # Of a table that lost rows nobody can say which ids it does not have.
+    if home is None or not home.whole or not home.has(id_column) or not table.has(column):
         return
     # An id refused in its own table is known there: it is one mistake, not two.
     known = {*home.raw[id_column], *(name for name in home.text(id_column) if name)}
@@ -227,7 +228,7 @@ def _own_ancestors(llms: Table) -> Iterator[Problem]:
 
 def _no_base_llm(llms: Table) -> Iterator[Problem]:
     flags = llms.columns.get("is_base", [])
-    if flags and all(flag is False for flag in flags):
+    if llms.whole and flags and all(flag is False for flag in flags):
         cause = "the headline is about base LLMs"
         yield Problem(llms.spec.file, "no LLM is true", "at least one", cause, column="is_base")
 

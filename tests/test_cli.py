@@ -21,6 +21,7 @@ from rich.console import Console
 
 import bayesdense
 from bayesdense import summary, text_tables
+from bayesdense.catalog import model_path
 from bayesdense.cli import fitting, words
 from bayesdense.cli.options import Format
 from bayesdense.cli.output import clean, emit, table
@@ -165,6 +166,21 @@ def test_show_a_folder(tiny: Path, call: Any) -> None:
     assert payload["tables"][0]["rows"] == 8
 
 
+def test_show_refuses_an_empty_folder_as_validate_does(tmp_path: Path, call: Any) -> None:
+    said = one_error(call("show", tmp_path))
+    assert said == one_error(call("validate", tmp_path))
+    assert "card.toml: missing" in said and "no tables" in said
+
+
+def test_show_needs_the_card_or_a_table(tiny: Path, call: Any) -> None:
+    (tiny / "card.toml").rename(tiny / "card.bak")
+    assert call("show", tiny)[0] == 0
+    (tiny / "card.bak").rename(tiny / "card.toml")
+    (tiny / "densities.csv").unlink()
+    status, out, _ = call("show", tiny)
+    assert status == 0 and "Tiny" in out
+
+
 def test_show_names_every_prior_of_a_model(call: Any) -> None:
     spec = bayesdense.load_spec("joint")
     out = call("show", "joint", "--format", "csv")[1]
@@ -247,6 +263,27 @@ def test_validate_a_model_file(tmp_path: Path, call: Any) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("schema = 1\n", encoding="utf-8")
     assert call("validate", path)[0] == 2
+
+
+@pytest.mark.parametrize("verb", ["show", "validate"])
+def test_a_models_file_needs_no_suffix(verb: str, tmp_path: Path, call: Any) -> None:
+    path = tmp_path / "mine"
+    path.write_bytes(model_path("joint").read_bytes())
+    status, out, _ = call(verb, path, "--format", "json")
+    assert (status, json.loads(out)["kind"]) == (0, "model")
+
+
+def test_a_wrong_option_is_told_with_the_models_file(tmp_path: Path, call: Any) -> None:
+    path = tmp_path / "mine.toml"
+    text = model_path("joint").read_text(encoding="utf-8")
+    path.write_text(text.replace("base_only = true", 'base_only = "yes"'), encoding="utf-8")
+    assert "mine.toml: options.base_only: 'yes'" in one_error(call("validate", path))
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+@pytest.mark.parametrize("verb", ["show", "validate"])
+def test_an_empty_name_is_told_as_that(verb: str, name: str, call: Any) -> None:
+    assert one_error(call(verb, name)).startswith("error: the name is empty, allowed a dataset")
 
 
 def test_validate_knows_names_of_models(call: Any) -> None:

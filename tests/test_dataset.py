@@ -143,6 +143,26 @@ def test_digest_is_that_of_the_content(tmp_path: Path, spelling: str) -> None:
         pd.testing.assert_frame_equal(got[list(want.columns)], want)
 
 
+def test_digest_is_that_of_composed_names(tmp_path: Path) -> None:
+    """An accent typed as a letter or as a mark of its own: one name, in one spelling."""
+
+    def named(name: str) -> dict[str, Change]:
+        column = every_cell("llm", lambda llm: name if llm == "Alpha-7B" else llm)
+        return {table: column for table in ("llms", "scores", "score_reports")}
+
+    composed = load(tmp_path, "composed", **named("\u00c5lpha-7B"))
+    decomposed = load(tmp_path, "decomposed", **named("A\u030alpha-7B"))
+    mixed = named("A\u030alpha-7B") | {"llms": named("\u00c5lpha-7B")["llms"]}
+    assert composed.digest == decomposed.digest == load(tmp_path, "mixed", **mixed).digest
+    assert decomposed.llms is not None and decomposed.llms["llm"][0] == "\u00c5lpha-7B"
+
+
+def test_a_column_described_in_another_spelling_is_described(tmp_path: Path) -> None:
+    card = CARD + '[columns]\n"ann\u00e9e" = "of the release"\n'
+    spelt = load(tmp_path, card=card, llms=add_column("anne\u0301e", "2024"))
+    assert spelt.warnings == load(tmp_path, "plain").warnings
+
+
 OTHER: dict[str, dict[str, Change]] = {
     "a score": {"scores": cell(2, "score", "0.7467")},
     "a role": {"loss_scores": cell(2, "role", "fit")},

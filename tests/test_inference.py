@@ -14,12 +14,13 @@ from modelling import missing_numbers, small_joint
 from scipy import stats
 
 import bayesdense as bd
+from bayesdense.checks import check
 from bayesdense.dataset import load_dataset
 from bayesdense.engine import cut as two_stages
 from bayesdense.errors import SpecError
 from bayesdense.inference import fit
 from bayesdense.observations import observe
-from bayesdense.results import Fit
+from bayesdense.results import Fit, load_fit
 from bayesdense.spec import load_spec
 
 pytestmark = pytest.mark.fit
@@ -170,6 +171,33 @@ def test_arviz_reads_the_tree(marginal_fit: Fit) -> None:
     assert np.isfinite(loo.elpd)
     table = az.summary(marginal_fit.tree, var_names=list(GLOBALS), ci_kind="eti", ci_prob=0.95)
     assert list(table.index) == list(GLOBALS)
+    everything = az.summary(marginal_fit.tree, kind="stats").index
+    first = marginal_fit.posterior["llm"].values[0]
+    assert {"growth_rate", f"log_density[{first}]"} <= set(everything)
+
+
+@pytest.mark.parametrize(("draws", "chains"), [(4, 1), (4, 4), (25, 1)])
+@pytest.mark.parametrize("joint", [True, False], ids=["joint", "densities"])
+def test_few_draws_are_judged_and_saved(
+    joint: bool, draws: int, chains: int, tmp_path: Path
+) -> None:
+    """Too few for any diagnostic: a verdict all the same, and nothing lost."""
+    spec, dataset = SPEC, SMALL
+    if not joint:
+        spec, dataset = load_spec("trend_only"), load_dataset("densing-published")
+    few = fit(spec, dataset, draws=draws, chains=chains, tune=10)
+    checks = check(few)
+    assert checks.status == "fail"
+    few.save(tmp_path / "few")
+    assert load_fit(tmp_path / "few").posterior.sizes["draw"] == draws
+
+
+def test_one_llm_alone_has_a_trend_as_wide_as_the_prior(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text('title = "one LLM"\n')
+    (tmp_path / "densities.csv").write_text("llm,release_date,density\nA,2024-01-01,1.2\n")
+    alone = fit(load_spec("trend_only"), load_dataset(tmp_path), draws=100, chains=2, tune=100)
+    names = {item.name for item in check(alone).items}
+    assert "ppc_density_largest" in names and "ppc_density_sd" not in names
 
 
 def test_attributes_say_what_was_fitted(marginal_fit: Fit) -> None:
@@ -269,10 +297,15 @@ def test_the_seed_gives_the_same_fit(published: Fit) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"draws": 3}, "draws = 3, allowed: 4 or more"),
-        ({"tune": 0}, "tune = 0, allowed: 1 or more"),
+        ({"draws": 3}, "draws = 3, allowed: a whole number from 4 to 100000"),
+        ({"tune": 0}, "tune = 0, allowed: a whole number from 1"),
         ({"chains": 0}, "chains = 0"),
+        ({"chains": 2000}, "chains = 2000, allowed: a whole number from 1 to 1000"),
         ({"seed": -1}, "seed = -1"),
+        ({"seed": 2**64}, "seed = 18446744073709551616, allowed: a whole number"),
+        ({"draws": 10.5}, "draws = 10.5, allowed: a whole number"),
+        ({"seed": None}, "seed = None, allowed: a whole number"),
+        ({"draws": 50_000}, r"draws \* chains = 200000, allowed: 100000 or fewer"),
         ({"sampler": "stan"}, "sampler = 'stan', allowed: nutpie, pymc, numpyro"),
     ],
 )

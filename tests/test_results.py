@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import jsonschema
 import numpy as np
 import pytest
@@ -173,6 +174,11 @@ def binary_manifest(folder: Path) -> str:
     return r"manifest\.json: not readable as JSON"
 
 
+def nest_manifest(folder: Path) -> str:
+    (folder / "manifest.json").write_text("[" * 100_000, encoding="utf-8")
+    return r"manifest\.json: not readable as JSON \(nested too deeply\); restore"
+
+
 def change_manifest(change: Callable[[dict], object], message: str) -> Callable[[Path], str]:
     def tamper(folder: Path) -> str:
         path = folder / "manifest.json"
@@ -199,15 +205,27 @@ TAMPERINGS = [
     remove_manifest,
     break_manifest,
     binary_manifest,
+    nest_manifest,
     nest_tree,
     change_manifest(lambda c: c.update(schema=2), "schema 2, this version of bayesdense reads 1"),
+    change_manifest(lambda c: c.update(schema=True), "schema True, this version of bayesdense"),
+    change_manifest(lambda c: c.update(schema=1.0), r"schema 1\.0, this version of bayesdense"),
     change_manifest(lambda c: c.pop("schema"), "schema None"),
     change_manifest(lambda c: c.update(files={}), "lists no files"),
     change_manifest(lambda c: c.update(files=[]), "lists no files"),
     change_manifest(lambda c: c["files"].pop("fit.nc"), r"does not list fit\.nc"),
+    change_manifest(
+        lambda c: c["files"].pop("summary.json"),
+        r"manifest\.json: does not list summary\.json, which every fit holds; restore",
+    ),
     change_manifest(lambda c: c["files"].update({"../x": {}}), r"'\.\./x' is not a file's"),
     change_manifest(lambda c: c["files"].update({"x": {"size": 1}}), "'x' is not a file's record"),
     change_manifest(lambda c: c["files"].update({"x": 3}), "'x' is not a file's record"),
+    change_manifest(lambda c: c["files"]["fit.nc"].update(size=True), r"'fit\.nc' is not a file's"),
+    change_manifest(lambda c: c["files"]["fit.nc"].update(sha256=3), r"'fit\.nc' is not a file's"),
+    change_manifest(
+        lambda c: c["files"].update({"\ud800": c["files"]["fit.nc"]}), "cannot be read .*surrogate"
+    ),
 ]
 
 
@@ -237,7 +255,7 @@ def test_unreadable_netcdf_says_so(folder: Path) -> None:
     ("attribute", "value", "message"),
     [
         ("schema", 2, "schema 2, this version"),
-        ("spec", "{", "specification cannot be read"),
+        ("schema", [1, 1], "schema array.*, this version"),
         ("spec", '{"schema": 1}', "specification cannot be read"),
         ("spec_digest", "f" * 64, "reads differently here"),
     ],
@@ -250,6 +268,127 @@ def test_a_tree_from_another_version_is_refused(
     Fit(tree, fit.spec).save(tmp_path / "f", files=SUMMARY)
     with pytest.raises(FitFolderError, match=message):
         load_fit(tmp_path / "f")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dataset", "[1]"),
+        ("dataset_warnings", "{}"),
+        ("time_origin", "x"),
+        ("seed", "x"),
+        ("seed", None),
+        ("versions", "[]"),
+        ("timings_s", "x"),
+        ("timings_s", None),
+        ("spec", "{"),
+        ("spec", "[1]"),
+        ("spec_digest", [1, 2]),
+        ("bayesdense_version", 3),
+        ("sampler", 3),
+    ],
+)
+def test_a_wrong_attribute_is_found_on_loading(folder: Path, name: str, value: object) -> None:
+    with h5py.File(folder / "fit.nc", "r+") as file:
+        del file.attrs[name]
+        if value is not None:
+            file.attrs[name] = value
+    reseal(folder)
+    with pytest.raises(FitFolderError, match=rf"fit\.nc: .*attribute '{name}'.*; restore"):
+        load_fit(folder)
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "values"),
+    [
+        ("dataset_info", "dataset", ("[1]", "x", "", 3, "[" * 100_000, "null")),
+        ("dataset_warnings", "dataset_warnings", ("{}", "[1]", '"x"')),
+        ("time_origin", "time_origin", ("x", "2024-13-01", 20240405)),
+        ("seed", "seed", ("x", 1.5, -1, True, np.int64(-1), np.array([1, 2]))),
+        ("versions", "versions", ("[]", '{"numpy": 2}')),
+        ("timings", "timings_s", ("x", "[]", '{"build": "1"}', '{"build": true}')),
+    ],
+)
+def test_a_wrong_attribute_is_named_in_memory_too(
+    fit: Fit, read: str, name: str, values: tuple[object, ...]
+) -> None:
+    tree = fit.tree.copy()
+    for value in values:
+        tree.attrs[name] = value
+        with pytest.raises(FitFolderError, match=rf"attribute '{name}' of this fit is .*allowed"):
+            getattr(Fit(tree, fit.spec), read)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("name", value) for value in (None, 3)),
+        *(("window", value) for value in (None, [], ["2024-01-01"], ["2024-01-01", "x"])),
+        *(("n_llms", value) for value in (None, "8", True, -8, 8.0)),
+        ("reference_params", 3),
+    ],
+)
+def test_the_dataset_is_checked_key_by_key(fit: Fit, key: str, value: object) -> None:
+    tree = fit.tree.copy()
+    tree.attrs["dataset"] = json.dumps({**fit.dataset_info, key: value})
+    with pytest.raises(FitFolderError, match=r"attribute 'dataset'.*allowed: JSON of an object"):
+        _ = Fit(tree, fit.spec).dataset_info
+
+
+@pytest.mark.parametrize("group", ["posterior", "sample_stats", "posterior_predictive"])
+def test_a_missing_group_is_found_on_loading(folder: Path, group: str) -> None:
+    with h5py.File(folder / "fit.nc", "r+") as file:
+        del file[group]
+    reseal(folder)
+    with pytest.raises(FitFolderError, match=rf"fit\.nc: this fit has no group '{group}'; restore"):
+        load_fit(folder)
+
+
+@pytest.mark.parametrize(
+    ("draws", "message"),
+    [
+        (xr.Dataset(), "'posterior' of this fit is empty"),
+        (xr.Dataset({"a": ("llm", [1.0])}), "'a' in the group 'posterior'.* no draws of numbers"),
+        (xr.Dataset({"a": (("chain", "draw"), [["x"]])}), "'a' in .* no draws of numbers"),
+        (xr.Dataset({"a": (("chain", "draw"), np.empty((4, 0)))}), "'a' in .* no draws of numbers"),
+    ],
+)
+def test_a_posterior_is_draws(fit: Fit, tmp_path: Path, draws: xr.Dataset, message: str) -> None:
+    tree = fit.tree.copy()
+    tree["posterior"] = xr.DataTree(draws)
+    Fit(tree, fit.spec).save(tmp_path / "f", files=SUMMARY)
+    with pytest.raises(FitFolderError, match=message):
+        load_fit(tmp_path / "f")
+
+
+@pytest.mark.parametrize("name", ["trend_intercept", "growth_rate", "log_density"])
+def test_what_every_answer_reads_is_there(fit: Fit, tmp_path: Path, name: str) -> None:
+    tree = fit.tree.copy()
+    tree["posterior"] = xr.DataTree(fit.posterior.drop_vars(name))
+    Fit(tree, fit.spec).save(tmp_path / "f", files=SUMMARY)
+    with pytest.raises(FitFolderError, match=rf"fit\.nc: the group 'posterior' has no '{name}'"):
+        load_fit(tmp_path / "f")
+
+
+@pytest.mark.parametrize("wanted", [{"options": {"feedback": "cut"}}, {"densities_only": True}])
+def test_groups_that_hang_on_the_model_may_be_absent(tmp_path: Path, wanted: dict) -> None:
+    made = fake_fit(draws=20, **wanted)
+    tree = made.tree.filter(lambda node: node.name not in ("log_likelihood", "log_prior"))
+    Fit(tree, made.spec).save(tmp_path / "f", files=SUMMARY)
+    assert not load_fit(tmp_path / "f").group("log_likelihood").data_vars
+
+
+def test_whatever_reading_a_tree_raises_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged file got as far as an AttributeError in h5netcdf."""
+
+    def stumble(*_: object, **__: object) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'split'")
+
+    monkeypatch.setattr(xr, "open_datatree", stumble)
+    with pytest.raises(FitFolderError, match=r"fit\.nc: not readable as netCDF"):
+        load_fit(folder)
 
 
 def test_a_foreign_file_is_left_alone(fit: Fit, folder: Path) -> None:
@@ -296,6 +435,29 @@ def test_a_file_in_the_way_is_refused_even_with_force(tmp_path: Path) -> None:
     for path in (tmp_path / "x", tmp_path / "x" / "y" / "z"):
         with pytest.raises(FitFolderError, match=r"is a file.*--out"):
             ensure_writable(path, force=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["fit.nc", "manifest.json", "summary.json", "report.html"])
+def test_a_folder_in_place_of_a_file_is_refused_before_any_work(
+    tmp_path: Path, name: str, force: bool
+) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(FitFolderError, match=rf"{name}: a folder, where .*--out"):
+        ensure_writable(tmp_path, force=force)
+
+
+def test_a_folder_in_place_of_a_further_file_costs_nothing(fit: Fit, folder: Path) -> None:
+    (folder / "notes").mkdir()
+    with pytest.raises(FitFolderError, match="notes: a folder"):
+        fit.save(folder, files={**SUMMARY, "notes": b""}, force=True)
+    assert load_fit(folder).seed == fit.seed
+
+
+def test_force_replaces_a_fit_with_any_manifest(fit: Fit, folder: Path) -> None:
+    nest_manifest(folder)
+    fit.save(folder, files=SUMMARY, force=True)
+    assert load_fit(folder).seed == fit.seed
 
 
 def test_ensure_writable_makes_nothing(tmp_path: Path) -> None:

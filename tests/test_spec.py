@@ -80,6 +80,29 @@ def test_a_path_loads_as_a_name_does() -> None:
     assert load_spec(str(model_path("joint"))).digest == JOINT.digest
 
 
+@pytest.mark.parametrize("name", ["mine", "mine.txt", "joint.v2", "sub/mine"])
+def test_a_models_file_may_have_any_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(model_path("joint").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for given in (name, Path(name), path):
+        assert load_spec(given) == JOINT
+
+
+def test_a_shipped_name_wins_over_a_file_and_a_path_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "joint").write_bytes(model_path("trend_only").read_bytes())
+    (tmp_path / "trend_only").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_spec("joint") == JOINT
+    assert load_spec("./joint").name == load_spec(Path("joint")).name == "trend_only"
+    assert load_spec(Path("trend_only")).name == "trend_only", "a folder is no model"
+
+
 def test_joint_reads_scores_and_trend_only_does_not() -> None:
     assert JOINT.is_joint and set(JOINT.components) == set(JOINT_COMPONENTS)
     trend_only = load_spec("trend_only")
@@ -211,7 +234,8 @@ SPOILT = [
 def test_what_a_model_may_not_say(change: Callable[[Raw], None], message: str) -> None:
     with pytest.raises(SpecError, match=message) as caught:
         spec_from_dict(changed(change), where="mine.toml")
-    assert str(caught.value).startswith(("mine.toml", "options."))
+    assert str(caught.value).startswith("mine.toml: ")
+    assert str(caught.value).count("mine.toml") == 1
 
 
 @pytest.mark.parametrize(
@@ -292,6 +316,12 @@ def test_options_made_in_python_are_numbers(value: Any) -> None:
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"absent.toml: no such file"):
         load_spec(tmp_path / "absent.toml")
+    with pytest.raises(SpecError, match="joint: no such file"):
+        load_spec(tmp_path / "joint")
+    with pytest.raises(SpecError, match="a folder, allowed a TOML file or a shipped name"):
+        load_spec(tmp_path)
+    with pytest.raises(SpecError, match=r"the name of the model is empty; shipped are .*joint"):
+        load_spec("")
     with pytest.raises(SpecError, match="no shipped model: did you mean 'joint'"):
         load_spec("joints")
     with pytest.raises(SpecError, match="model 'trend_only' has no component 'loss_law'"):

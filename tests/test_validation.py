@@ -1,5 +1,6 @@
 """Every way to spoil a dataset, each with the line that a user should read."""
 
+import re
 import tempfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -32,7 +33,11 @@ from bayesdense.validation import MAX_LINES, check_folder
 COUNTS = "allowed a raw count (7000000000 or 7e9), from 1e5 to 1e18"
 MISSING_SCORE = "a missing score is an absent row; fill the cell or delete the row"
 DATES = "allowed an ISO date from 2000-01-01 to tomorrow (UTC)"
+ITEMS = "allowed a whole number from 1 to 1e9"
 NAMES = "allowed a name of 1 to 200 printable characters"
+#: One name in two spellings, which look alike.
+COMPOSED, DECOMPOSED = "Caf\u00e9-7B", "Cafe\u0301-7B"
+SHOTS = "allowed a whole number from 0 to 1e9"
 
 
 def problems(folder: Path) -> tuple[str, ...]:
@@ -49,7 +54,10 @@ CELLS = [
     ("scores", 4, "score", "250", "250, allowed 0 to 1: not a share of items"),
     ("scores", 4, "score", "", f"empty, allowed 0 to 1: {MISSING_SCORE}"),
     ("scores", 4, "score", "NaN", f"'NaN', allowed 0 to 1: {MISSING_SCORE}"),
-    ("scores", 4, "score", "n/a", "'n/a', allowed 0 to 1: not known? see how a missing"),
+    ("scores", 4, "score", "n/a", f"'n/a', allowed 0 to 1: {MISSING_SCORE}"),
+    ("scores", 4, "score", "NA", f"'NA', allowed 0 to 1: {MISSING_SCORE}"),
+    ("scores", 4, "score", "#N/A", f"'#N/A', allowed 0 to 1: {MISSING_SCORE}"),
+    ("scores", 4, "score", "-", f"'-', allowed 0 to 1: {MISSING_SCORE}"),
     ("scores", 4, "score", "inf", "'inf', allowed 0 to 1: not finite"),
     ("scores", 4, "score", "1e400", "1e400, allowed 0 to 1: too large for a number"),
     ("scores", 4, "score", "45 %", "'45 %', allowed 0 to 1: a percent sign? divide by 100"),
@@ -75,13 +83,17 @@ CELLS = [
     ("llms", 3, "release_date", "44981", f"44981, {DATES}: a spreadsheet's number of 2023-02-24?"),
     ("llms", 3, "release_date", "2023-02-24 09:00", f"'2023-02-24 09:00', {DATES}: leave out the"),
     ("llms", 3, "release_date", "", f"empty, {DATES}: a missing release_date is an absent row"),
+    ("llms", 3, "release_date", "?", f"'?', {DATES}: a missing release_date is an absent row"),
+    ("llms", 3, "n_tokens", "unknown", f"'unknown', {COUNTS}: not known? leave the cell empty"),
     ("llms", 3, "is_base", "yes", "'yes', allowed true or false: write true"),
     ("llms", 3, "is_base", "2", "2, allowed true or false"),
     ("benchmarks", 2, "chance", "1", "1, allowed 0 or more and below 1: guessing cannot"),
     ("benchmarks", 2, "chance", "25", "25, allowed 0 or more and below 1: a percentage?"),
     ("benchmarks", 2, "chance", "-0.25", "-0.25, allowed 0 or more and below 1"),
-    ("benchmarks", 2, "n_items", "0", "0, allowed a whole number, 1 or more: zero or negative"),
-    ("benchmarks", 2, "n_items", "10.5", "10.5, allowed a whole number, 1 or more: items are"),
+    ("benchmarks", 2, "n_items", "0", f"0, {ITEMS}: zero or negative"),
+    ("benchmarks", 2, "n_items", "10.5", f"10.5, {ITEMS}: items are counted whole"),
+    ("benchmarks", 2, "n_items", "9" * 22, f"{'9' * 22}, {ITEMS}: digits too many"),
+    ("benchmarks", 2, "n_items", "1000000001", f"1000000001, {ITEMS}: digits too many"),
     ("benchmarks", 2, "loss_unit", "", f"empty, {NAMES}: a missing loss_unit is an absent row"),
     ("runs", 2, "loss", "0", "0, allowed a finite number above 0: zero or negative"),
     ("runs", 2, "loss", "-1.2", "-1.2, allowed a finite number above 0: zero or negative"),
@@ -93,6 +105,28 @@ CELLS = [
     ("score_reports", 3, "own_report", "no", "'no', allowed true or false: write false"),
     ("score_reports", 3, "reported_by", "", f"empty, {NAMES}"),
 ]
+
+
+# Cells of columns that the tiny dataset does not have: (table, column, value, the one line)
+ADDED = [
+    ("scores", "n_items", "1e19", f"1e19, {ITEMS}: digits too many"),
+    ("loss_scores", "n_items", "1e19", f"1e19, {ITEMS}: digits too many"),
+    ("score_reports", "n_shots", "9" * 22, f"{'9' * 22}, {SHOTS}: digits too many"),
+    ("score_reports", "n_shots", "-1", f"-1, {SHOTS}: examples in the prompt are counted whole"),
+    ("score_reports", "n_shots", "0.5", f"0.5, {SHOTS}: examples in the prompt are counted whole"),
+    ("scores", "report_sd", "2.5", "2.5, allowed 0 to 1: a percentage? divide by 100"),
+    ("scores", "report_sd", "-0.1", "-0.1, allowed 0 to 1: a standard deviation is never negative"),
+    ("scores", "report_sd", "n/a", "'n/a', allowed 0 to 1: not known? leave the cell empty"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "value", "line"), ADDED)
+def test_bad_cell_of_an_added_column(
+    tmp_path: Path, table: str, column: str, value: str, line: str
+) -> None:
+    spoilt = [add_column(column), cell(2, column, value)]
+    (found,) = problems(tiny_dataset(tmp_path, **{table: spoilt}))
+    assert found.startswith(f"{table}.csv row 2, column {column}: {line}")
 
 
 @pytest.mark.parametrize(("table", "row", "column", "value", "line"), CELLS)
@@ -230,6 +264,16 @@ RULES: dict[str, tuple[dict[str, Change], list[str]]] = {
             "scores.csv row 9, column llm: 'Alpha\\u200b-7B', allowed a name",
         ],
     ),
+    "one name, composed and decomposed, twice": (
+        {"llms": [cell(2, "llm", COMPOSED), cell(3, "llm", DECOMPOSED)]}
+        | {"scores": every_cell("llm", lambda name: re.sub("Alpha-.*", DECOMPOSED, name))}
+        | {"score_reports": None},
+        [
+            f"llms.csv row 3, column llm: '{COMPOSED}' again, allowed each llm once: first in row",
+            f"scores.csv row 3, column llm: '{COMPOSED}' x 'MMLU' again, allowed each llm x",
+            f"scores.csv row 10, column llm: '{COMPOSED}' x 'BBH' again, allowed each llm x",
+        ],
+    ),
     "terminal escape": (
         {"scores": cell(4, "score", "\x1b[31m0.5\x1b[0m")},
         ["scores.csv row 4, column score: '\\x1b[31m0.5\\x1b[0m', allowed 0 to 1: not a number"],
@@ -324,6 +368,26 @@ FILES: dict[str, tuple[dict[str, Change], list[str]]] = {
             "scores.csv row 15: cannot be read as CSV (unexpected end of data), allowed "
             "comma-separated cells: a quote that is not closed?"
         ],
+    ),
+    "an open quote at an LLM says nothing about the LLMs below": (
+        {"llms": to_csv(tables()["llms"]).replace("Beta-7B,", '"Beta-7B,')},
+        ["llms.csv row 4: cannot be read as CSV (unexpected end of data), allowed comma-separated"],
+    ),
+    "a ragged row is no LLM under another name": (
+        {"llms": to_csv(tables()["llms"]).replace("Alpha-13B,", "Alpha-13B,,")},
+        ["llms.csv row 3: 7 cells, allowed 6 as in the header: a comma inside a cell?"],
+    ),
+    "a ragged row among the benchmarks": (
+        {"benchmarks": to_csv(tables()["benchmarks"]).replace("BBH,", "BBH,,")},
+        ["benchmarks.csv row 3: 5 cells, allowed 4 as in the header: a comma inside a cell?"],
+    ),
+    "a ragged row may be the base LLM": (
+        {
+            "llms": to_csv(every_cell("is_base", lambda _: "false")(tables()["llms"])).replace(
+                "Alpha-13B,Alpha,false,", "Alpha-13B,true,"
+            )
+        },
+        ["llms.csv row 3: 5 cells, allowed 6 as in the header: a missing comma?"],
     ),
     "densities beside scores": (
         {"densities": ()},

@@ -166,7 +166,8 @@ def _between(found: Residuals, sizes: Ints, benchmark: str) -> CheckResult:
 def _density_checks(fit: Fit) -> Iterator[CheckResult]:
     """Check published densities: sd, largest residual, and spread within families."""
     found = _residuals(fit, "log_density", labels(fit, LLM), of="log_density_new")
-    yield _spread("ppc_density_sd", found, "log densities", None)
+    if len(found.labels) > 1:
+        yield _spread("ppc_density_sd", found, "log densities", None)
     yield _extreme("ppc_density_largest", found, None)
     yield from _family_check(fit, found.observed, found.replicated)
 

@@ -45,7 +45,7 @@ def _absent(fit: Fit) -> CheckResult:
     """Say why there is no quadrature error, or that it was not measured."""
     name = "quadrature_log_likelihood"
     if not fit.spec.is_joint:
-        return informed(name, None, "nothing to integrate: densities are given")
+        return informed(name, None, "no size is integrated: densities are given")
     if fit.spec.options.implementation == "latent":
-        return informed(name, None, "nothing to integrate: every size is a parameter")
+        return informed(name, None, "no size is integrated: each is a parameter")
     return unmeasured(name, "the error of the quadrature was not measured: fit again")

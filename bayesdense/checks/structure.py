@@ -18,7 +18,7 @@ from bayesdense.checks.arrays import matrix
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, informed, judged, unmeasured
-from bayesdense.names import DRAW, LLM
+from bayesdense.names import CHAIN, DRAW, LEAST_SMOOTHED, LLM
 from bayesdense.results import Fit
 from bayesdense.statements import FAR, format_count, format_number
 from bayesdense.wording import listing
@@ -45,6 +45,9 @@ def _pareto_k(fit: Fit) -> Iterator[CheckResult]:
     """
     likelihood = fit.group("log_likelihood")
     if is_cut(fit):
+        return
+    if fit.posterior.sizes[CHAIN] * fit.posterior.sizes[DRAW] < LEAST_SMOOTHED:
+        yield unmeasured("pareto_k", f"Pareto smoothing takes {LEAST_SMOOTHED} draws")
         return
     for name, what in (
         (LLM, "LLMs"),

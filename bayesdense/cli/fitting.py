@@ -22,7 +22,13 @@ from bayesdense.cli.options import (
     read_folder,
 )
 from bayesdense.cli.output import emit
-from bayesdense.names import DEFAULT_CHAINS, DEFAULT_DRAWS, DEFAULT_SEED, DEFAULT_TUNE
+from bayesdense.names import (
+    ALLOWED_COUNTS,
+    DEFAULT_CHAINS,
+    DEFAULT_DRAWS,
+    DEFAULT_SEED,
+    DEFAULT_TUNE,
+)
 
 if TYPE_CHECKING:
     from bayesdense.dataset import Dataset
@@ -49,13 +55,34 @@ def fit(
     overrides: SetOption = None,
     seed: SeedOption = DEFAULT_SEED,
     draws: Annotated[
-        int, typer.Option("--draws", metavar="N", min=4, help="Draws kept of each chain.")
+        int,
+        typer.Option(
+            "--draws",
+            metavar="N",
+            min=ALLOWED_COUNTS["draws"][0],
+            max=ALLOWED_COUNTS["draws"][1],
+            help="Draws kept of each chain.",
+        ),
     ] = DEFAULT_DRAWS,
     tune: Annotated[
-        int, typer.Option("--tune", metavar="N", min=1, help="Tuning steps of each chain.")
+        int,
+        typer.Option(
+            "--tune",
+            metavar="N",
+            min=ALLOWED_COUNTS["tune"][0],
+            max=ALLOWED_COUNTS["tune"][1],
+            help="Tuning steps of each chain.",
+        ),
     ] = DEFAULT_TUNE,
     chains: Annotated[
-        int, typer.Option("--chains", metavar="N", min=1, help="Chains.")
+        int,
+        typer.Option(
+            "--chains",
+            metavar="N",
+            min=ALLOWED_COUNTS["chains"][0],
+            max=ALLOWED_COUNTS["chains"][1],
+            help="Chains.",
+        ),
     ] = DEFAULT_CHAINS,
     sampler: Annotated[
         Sampler, typer.Option("--sampler", help="Program that draws from the posterior.")
@@ -113,7 +140,11 @@ def fit(
         summary = summarize(fitted, checks, threshold_days=threshold, timings=timings)
         progress.stage(f"writing {folder}")
         fitted.save(folder, force=force, files={"summary.json": to_json(summary).encode("utf-8")})
-    said = (headline(summary), *words.warning_lines(fitted.dataset_warnings), *_ending(folder))
+    said = (
+        headline(summary),
+        *words.warning_lines(fitted.dataset_warnings),
+        *_ending(folder, seed),
+    )
     emit(words.summary_answer(summary, *said), form)
     if checks.status == "fail":
         raise typer.Exit(1)
@@ -124,9 +155,9 @@ def _name_of(dataset: str) -> str:
     return catalog.resolve_dataset(dataset).resolve().name
 
 
-def _ending(folder: Path) -> Iterator[str]:
-    """Say where the fit is and what to try next."""
-    yield f"Written to {folder}: fit.nc, summary.json, manifest.json."
+def _ending(folder: Path, seed: int) -> Iterator[str]:
+    """Say where the fit is, from which seed, and what to try next."""
+    yield f"Written to {folder}: fit.nc, summary.json, manifest.json (seed {seed})."
     yield f"Next: bayesdense summarize {folder}   (sizes and densities of every LLM)"
     yield f"      bayesdense check {folder}       (every check, also those that passed)"
 
@@ -136,4 +167,4 @@ def _load_model(model: str | None, overrides: list[str], data: "Dataset") -> "Mo
     from bayesdense.spec import load_spec
 
     default = DENSITIES_MODEL if data.is_densities else DEFAULT_MODEL
-    return load_spec(model or default).with_overrides(overrides)
+    return load_spec(default if model is None else model).with_overrides(overrides)

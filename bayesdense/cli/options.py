@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from bayesdense import catalog
+from bayesdense.names import ALLOWED_COUNTS
 
 #: When the program began to run, near enough: its modules load first of all.
 STARTED: Final = time.perf_counter()
@@ -53,7 +54,7 @@ def _positive(days: float | None) -> float | None:
 
 
 def read_folder(text: str) -> Path:
-    """Read a folder to write to; an empty one would be the working directory, unasked."""
+    """Read the name of a folder; an empty one would be the working directory, unasked."""
     if not text.strip():
         raise typer.BadParameter("empty, allowed: a folder")
     return Path(text)
@@ -71,7 +72,8 @@ DatasetArgument = Annotated[
     ),
 ]
 FitArgument = Annotated[
-    Path, typer.Argument(metavar="FIT", help="Folder of a fit.", show_default=False)
+    Path,
+    typer.Argument(metavar="FIT", help="Folder of a fit.", parser=read_folder, show_default=False),
 ]
 ModelOption = Annotated[
     str | None,
@@ -94,7 +96,14 @@ SetOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, help="Seed of the random numbers.")
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        min=ALLOWED_COUNTS["seed"][0],
+        max=ALLOWED_COUNTS["seed"][1],
+        help="Seed of the random numbers.",
+    ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 ThresholdOption = Annotated[

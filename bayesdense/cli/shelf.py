@@ -107,13 +107,17 @@ def show(
 
 
 def _is_model(name: str) -> bool:
-    """Whether a name or path is a model's: shipped names first, then TOML files but for cards."""
-    of_file = name.endswith(".toml") and Path(name).name != CARD
-    return name in catalog.model_names() or of_file
+    """Whether a name or path is a model's: shipped names, then files but for a dataset's."""
+    path = Path(name)
+    of_dataset = path.name == CARD or path.suffix == ".csv"
+    of_file = name.endswith(".toml") or os.path.isfile(name)
+    return name in catalog.model_names() or (of_file and not of_dataset)
 
 
 def _unknown(name: str) -> str:
     """Say that there is neither a dataset nor a model of that name, and which is nearest."""
+    if not name.strip():
+        return "the name is empty, allowed a dataset, a model or a folder; `list` names all"
     names = (*catalog.dataset_names(), *catalog.model_names())
     guess = nearest(name, names)
     hint = f"did you mean {guess!r}? " if guess else ""
@@ -125,6 +129,8 @@ def _card_answer(name: str, folder: Path) -> Answer:
     path = folder / CARD
     card = _toml(path) if path.is_file() else {}
     files = list(_tables(folder))
+    if not card and not files:
+        _refuse(name)
     listing = table(
         ("table", "rows", "columns"),
         ([f["name"], f["rows"], ", ".join(f["columns"])] for f in files),
@@ -147,6 +153,13 @@ def _card_answer(name: str, folder: Path) -> Answer:
         ],
         body=(pairs([("dataset", name), ("folder", folder), *shown]), listing),
     )
+
+
+def _refuse(path: str) -> None:
+    """Refuse a folder with nothing to show, in the words of `validate`."""
+    from bayesdense.dataset import load_dataset
+
+    load_dataset(path)
 
 
 def _sentence(value: object) -> str:
