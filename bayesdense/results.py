@@ -5,20 +5,19 @@ The folder holds `fit.nc` (the DataTree), `summary.json`, perhaps `report.html`,
 """
 
 import contextlib
-import datetime as dt
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import xarray as xr
 
 from bayesdense.companions import makers
 from bayesdense.errors import BayesdenseError, FitFolderError
-from bayesdense.files import commit, parse_json, probe_writable, temporary_beside
+from bayesdense.files import commit, probe_writable, temporary_beside
+from bayesdense.fit_attributes import ATTRIBUTES, attribute, is_count, written
 from bayesdense.manifest import (
     MANIFEST_NAME,
     REMEDY,
@@ -91,32 +90,32 @@ class Fit:
     @property
     def dataset_info(self) -> dict[str, Any]:
         """Name, digest, counts and window of the dataset that was fitted."""
-        return dict(_attribute(self.tree, "dataset"))
+        return dict(attribute(self.tree, "dataset"))
 
     @property
     def dataset_warnings(self) -> tuple[str, ...]:
         """Warnings about the dataset: of its validation, and of the model that read it."""
-        return tuple(_attribute(self.tree, "dataset_warnings"))
+        return tuple(attribute(self.tree, "dataset_warnings"))
 
     @property
     def seed(self) -> int:
         """Seed from which all random numbers of the fit follow."""
-        return int(_attribute(self.tree, "seed"))
+        return int(attribute(self.tree, "seed"))
 
     @property
     def versions(self) -> dict[str, str]:
         """Versions of bayesdense, Python and the main libraries that made the fit."""
-        return dict(_attribute(self.tree, "versions"))
+        return dict(attribute(self.tree, "versions"))
 
     @property
     def timings(self) -> dict[str, float]:
         """Wall seconds of the fit's stages."""
-        return dict(_attribute(self.tree, "timings_s"))
+        return dict(attribute(self.tree, "timings_s"))
 
     @property
     def time_origin(self) -> str:
         """ISO date from which the trend's years count."""
-        return str(_attribute(self.tree, "time_origin"))
+        return str(attribute(self.tree, "time_origin"))
 
     def save(
         self,
@@ -281,8 +280,8 @@ def _read_tree(path: Path) -> xr.DataTree:
 
 def _check_schema(tree: xr.DataTree, path: Path) -> None:
     """Refuse a tree of another schema: what it has to hold is not known here."""
-    schema = _written(tree, "schema")
-    if not _is_count(schema) or schema != SCHEMA_VERSION:
+    schema = written(tree, "schema")
+    if not is_count(schema) or schema != SCHEMA_VERSION:
         raise FitFolderError(
             f"{path}: schema {told(schema)}, this version of bayesdense reads {SCHEMA_VERSION}; "
             "load the fit with the version that wrote it, or fit again with --force"
@@ -295,8 +294,8 @@ def _check_content(tree: xr.DataTree) -> None:
         if name not in tree.children:
             raise FitFolderError(f"this fit has no group {name!r}")
     _check_draws(tree["posterior"].to_dataset())
-    for name in _FORMS:
-        _attribute(tree, name)
+    for name in ATTRIBUTES:
+        attribute(tree, name)
 
 
 def _check_draws(posterior: xr.Dataset) -> None:
@@ -314,130 +313,14 @@ def _check_draws(posterior: xr.Dataset) -> None:
 def _spec_of(tree: xr.DataTree, path: Path) -> ModelSpec:
     """Return the model that a tree was fitted with, after checking its digest."""
     try:
-        spec = spec_from_dict(_attribute(tree, "spec"), where="the fit's specification")
+        spec = spec_from_dict(attribute(tree, "spec"), where="the fit's specification")
     except BayesdenseError as err:
         raise FitFolderError(f"{path}: its model specification cannot be read: {err}") from err
-    written = _attribute(tree, "spec_digest")
+    written = attribute(tree, "spec_digest")
     if spec.digest != written:
         raise FitFolderError(
             f"{path}: its model specification reads differently here (digest {spec.digest[:12]}, "
             f"written {written[:12]}); load the fit with bayesdense "
-            f"{_attribute(tree, 'bayesdense_version')}, or fit again with --force"
+            f"{attribute(tree, 'bayesdense_version')}, or fit again with --force"
         )
     return spec
-
-
-def _attribute(tree: xr.DataTree, name: str) -> Any:  # noqa: ANN401  (attributes have no type)
-    """Return an attribute of the tree's root, of JSON what it says, or raise naming it."""
-    if name not in tree.attrs:
-        raise FitFolderError(f"this fit has no attribute {name!r}")
-    written, form = _written(tree, name), _FORMS[name]
-    value = _parsed(written) if form.is_json else written
-    if not form.holds(value):
-        raise FitFolderError(
-            f"the attribute {name!r} of this fit is {told(written)}, allowed: {form.allowed}"
-        )
-    return value
-
-
-def _written(tree: xr.DataTree, name: str) -> object:
-    """Return an attribute as it was written: netCDF gives numbers back as NumPy's."""
-    value: object = tree.attrs.get(name)
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _parsed(text: object) -> object:
-    """Return what JSON text says; None, which no attribute may be, of anything else."""
-    try:
-        return parse_json(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-
-
-def _is_text(value: object) -> bool:
-    """Whether a value is text."""
-    return isinstance(value, str)
-
-
-def _is_count(value: object) -> bool:
-    """Whether a value is an integer from 0; a bool is none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_date(value: object) -> bool:
-    """Whether a value is an ISO date."""
-    try:
-        return isinstance(value, str) and bool(dt.date.fromisoformat(value))
-    except ValueError:
-        return False
-
-
-def _is_number(value: object) -> bool:
-    """Whether a value of JSON is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_window(value: object) -> bool:
-    """Whether a value of JSON is a pair of dates."""
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_date, value))
-
-
-def _is_texts(value: object) -> bool:
-    """Whether a value of JSON is a list of texts."""
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _maps_to(test: Callable[[object], bool]) -> Callable[[object], bool]:
-    """Test whether a value of JSON is an object, every value of which passes a test."""
-    return lambda value: isinstance(value, dict) and all(map(test, value.values()))
-
-
-def _or_none(test: Callable[[object], bool]) -> Callable[[object], bool]:
-    """Test whether a value is None or passes a test."""
-    return lambda value: value is None or test(value)
-
-
-#: What is read of the attribute `dataset`; a fit of densities has neither runs nor scores.
-_DATASET: Final[Mapping[str, Callable[[object], bool]]] = {
-    "name": _is_text,
-    "digest": _is_text,
-    "n_llms": _is_count,
-    "n_families": _is_count,
-    "n_runs": _or_none(_is_count),
-    "n_scores": _or_none(_is_count),
-    "window": _is_window,
-    "reference_params": _or_none(_is_text),
-}
-
-
-def _is_dataset(value: object) -> bool:
-    """Whether a value of JSON says of a dataset what is read of it."""
-    if not isinstance(value, dict):
-        return False
-    return all(test(value.get(name)) for name, test in _DATASET.items())
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """What an attribute has to be: the test of its value, the same in words, how it is stored."""
-
-    holds: Callable[[object], bool]
-    allowed: str
-    is_json: bool = False
-
-
-#: Attributes of the root that every fit has.
-_FORMS: Final[Mapping[str, _Form]] = {
-    "bayesdense_version": _Form(_is_text, "text"),
-    "dataset": _Form(
-        _is_dataset, "JSON of an object with name, digest, counts and window", is_json=True
-    ),
-    "dataset_warnings": _Form(_is_texts, "JSON of a list of texts", is_json=True),
-    "spec": _Form(lambda value: isinstance(value, dict), "JSON of an object", is_json=True),
-    "spec_digest": _Form(_is_text, "text"),
-    "time_origin": _Form(_is_date, "a date such as 2024-04-05"),
-    "seed": _Form(_is_count, "an integer from 0"),
-    "versions": _Form(_maps_to(_is_text), "JSON of an object of texts", is_json=True),
-    "timings_s": _Form(_maps_to(_is_number), "JSON of an object of numbers", is_json=True),
-    "sampler": _Form(_is_text, "text"),
-}
