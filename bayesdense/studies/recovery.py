@@ -210,13 +210,18 @@ def _bands(jobs: Sequence[Mapping[str, object]], score: str) -> dict[str, object
 
 
 def summarize_flat(jobs: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """Count false alarms and unbounded doubling times in worlds without growth."""
+    """Count false alarms and unbounded doubling times in worlds without growth.
+
+    Everything but growth is drawn from the priors there as well, so that `bias` is as in
+    `summarize_recovery`.
+    """
     p = np.array([job["p_positive"] for job in jobs], dtype=float)
     return {
         "n_jobs": len(jobs),
         "p_positive": p.round(4).tolist(),
         "false_alarms": int(((p < 0.025) | (p > 0.975)).sum()),
         "unbounded": sum(bool(job["unbounded"]) for job in jobs),
+        "bias": _bias(jobs),
         **_sampling(jobs),
     }
 
