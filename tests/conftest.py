@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also run the slow statistical tests (hours)",
     )
+    parser.addoption(
+        "--studies",
+        metavar="DIR",
+        help="folder of the slow studies' finished jobs (docs/evidence), judged as they are, and "
+        "of those still to do; without it every job is run, as finished ones pass whatever the "
+        "code does",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -32,6 +40,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if "slow" not in item.keywords]
+
+
+@pytest.fixture(scope="session")
+def studies(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the slow studies' jobs."""
+    given = request.config.getoption("--studies")
+    return Path(given) if given else tmp_path_factory.mktemp("studies")
 
 
 @pytest.fixture(scope="session")

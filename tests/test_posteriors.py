@@ -1,10 +1,11 @@
 """One posterior by every way to it: both implementations, every sampler.
 
 The full comparison takes an hour: `pytest tests/test_posteriors.py --run-slow`. Its pairs of fits
-are kept as files in docs/evidence/agreement, so that it goes on where it was stopped.
+are files: with `--studies docs/evidence` those that are there are judged, and the others run.
 """
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import arviz as az
 import numpy as np
@@ -112,8 +113,8 @@ def test_latent_and_marginal_fits_hold_the_same(marginal_fit: Fit, latent_fit: F
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", agreement.JOBS)
-def test_latent_and_marginal_agree_on_whole_data(name: str) -> None:
-    job = agreement.run_job(name)
+def test_latent_and_marginal_agree_on_whole_data(name: str, studies: Path) -> None:
+    (job,) = agreement.run_study([name], studies / "agreement")
     z = pd.DataFrame(job["z"]).T
     assert z.size == job["n_comparisons"]
     assert (z.abs() < job["bound"]).all(axis=None), job["largest"]  # type: ignore[operator]

@@ -1,12 +1,10 @@
 """Does the model find what it was told? The judges on made-up studies, and the studies themselves.
 
-The studies take hours: `pytest tests/test_recovery.py --run-slow`. `BAYESDENSE_RECOVERY_JOBS` is
-the number of datasets per world (20). Every finished job is a file: with a folder in
-`BAYESDENSE_RECOVERY_OUT` a study that was stopped goes on, as long as the code is the same.
+The studies take hours: `pytest tests/test_recovery.py --run-slow`. Every finished job is a file:
+with `--studies docs/evidence` those that are there are judged, and the others run.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -273,26 +271,18 @@ def test_a_fit_that_fails_is_run_longer_once(
     assert len(list(tmp_path.iterdir())) == 6
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
-    """Number of jobs, and a folder of its own: finished jobs would pass whatever the code does."""
-    out = os.environ.get("BAYESDENSE_RECOVERY_OUT")
-    folder = Path(out) if out else tmp_path_factory.mktemp("recovery")
-    return int(os.environ.get("BAYESDENSE_RECOVERY_JOBS", N_JOBS)), folder
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # a warning in the nineteenth fit must not cost the others
-def test_truths_drawn_from_the_priors_are_found(study: tuple[int, Path]) -> None:
-    summary = summarize_recovery(run_study("prior", *study))
+def test_truths_drawn_from_the_priors_are_found(studies: Path) -> None:
+    summary = summarize_recovery(run_study("prior", N_JOBS, studies / "recovery"))
     assert not summary["outside_bonferroni"], summary["rms"]
     assert summary["outside_single_band"] <= summary["allowed_outside_single_band"], summary["rms"]  # type: ignore[operator]
-    assert summary["growth_covered"] >= 0.85 * study[0]  # type: ignore[operator]
+    assert summary["growth_covered"] >= 17  # type: ignore[operator]
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_no_growth_is_found_where_there_is_none(study: tuple[int, Path]) -> None:
-    summary = summarize_flat(run_study("flat", *study))
-    assert summary["false_alarms"] <= 0.15 * study[0], summary["p_positive"]  # type: ignore[operator]
-    assert summary["unbounded"] >= 0.85 * study[0]  # type: ignore[operator]
+def test_no_growth_is_found_where_there_is_none(studies: Path) -> None:
+    summary = summarize_flat(run_study("flat", N_JOBS, studies / "recovery"))
+    assert summary["false_alarms"] <= 3, summary["p_positive"]  # type: ignore[operator]
+    assert summary["unbounded"] >= 17  # type: ignore[operator]

@@ -67,8 +67,8 @@ def test_a_record_says_what_it_was_made_with() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_variant_ends(name: str, tmp_path: Path) -> None:
-    (job,) = run_study([name], tmp_path)
+def test_every_variant_ends(name: str, studies: Path) -> None:
+    (job,) = run_study([name], studies / "variants")
     assert "error" not in job, job["error"]
     assert job["max_rhat"] < 1.05, job["worst"]  # type: ignore[operator]
     assert job["divergences"] <= 100, job["not_passed"]  # type: ignore[operator]

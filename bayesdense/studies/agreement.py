@@ -207,6 +207,16 @@ def _extremes(
     return out
 
 
+def run_study(names: Sequence[str], out: Path) -> list[Record]:
+    """Run the jobs that have no file yet; return all of them."""
+    jobs = []
+    for name in names:
+        job = done_once(out / f"{name}.json", partial(run_job, name))
+        _LOG.info("%s: %s of %s", name, job["largest"], job["bound"])
+        jobs.append(job)
+    return jobs
+
+
 def main() -> None:
     """Run the study and write its summary."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -218,11 +228,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     study = {"study": "latent against marginal", **made_with()}
-    jobs = []
-    for name in arguments.datasets or JOBS:
-        job = done_once(arguments.out / f"{name}.json", partial(run_job, name))
-        _LOG.info("%s: %s of %s", name, job["largest"], job["bound"])
-        jobs.append(job)
+    jobs = run_study(arguments.datasets or list(JOBS), arguments.out)
     write_text_atomic(arguments.summary, json.dumps(study | {"jobs": jobs}, indent=1) + "\n")
 
 
