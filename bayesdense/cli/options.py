@@ -9,7 +9,6 @@ from typing import Annotated, Final
 import typer
 
 from bayesdense import catalog
-from bayesdense.names import ALLOWED_COUNTS
 
 #: When the program began to run, near enough: its modules load first of all.
 STARTED: Final = time.perf_counter()
@@ -96,14 +95,7 @@ SetOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int,
-    typer.Option(
-        "--seed",
-        metavar="N",
-        min=ALLOWED_COUNTS["seed"][0],
-        max=ALLOWED_COUNTS["seed"][1],
-        help="Seed of the random numbers.",
-    ),
+    int, typer.Option("--seed", metavar="N", min=0, help="Seed of the random numbers.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 ThresholdOption = Annotated[
