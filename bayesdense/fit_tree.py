@@ -14,7 +14,6 @@ from bayesdense.names import (
     BENCHMARK,
     CHAIN,
     DRAW,
-    LEAST_SMOOTHED,
     LLM,
     LOSS_OBS,
     POINT_OBS,
@@ -27,6 +26,7 @@ from bayesdense.observations import JointObservations, Observations
 from bayesdense.predictive import posterior_predictive, predictive_mean, prior_predictive
 from bayesdense.prior_densities import log_prior
 from bayesdense.size_slope import slope_derivatives
+from bayesdense.smoothing import can_smooth
 from bayesdense.spec import ModelSpec
 
 _PRIOR_DRAWS = 500
@@ -127,7 +127,7 @@ def _joint_groups(
         # wrong, and so is every leave-one-out estimate that rests on them.
         likelihoods = sizes.log_likelihoods(posterior, spec, data)
         groups["log_likelihood"] = likelihoods
-        if posterior.sizes[CHAIN] * posterior.sizes[DRAW] >= LEAST_SMOOTHED:
+        if can_smooth(likelihoods["llm"]):
             transform = sizes.loo_pit(posterior, spec, data, likelihoods["llm"], seed=seed)
             groups["loo_pit"] = transform.to_dataset(name="loo_pit")
     if spec.options.implementation == "marginal":

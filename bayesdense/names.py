@@ -38,9 +38,6 @@ ALLOWED_COUNTS: Final = MappingProxyType(
     {"draws": (4, MOST_DRAWS), "tune": (1, MOST_DRAWS), "chains": (1, 1000), "seed": (0, 2**63 - 1)}
 )
 
-#: Draws of all chains that Pareto smoothing takes, a fifth of them in the tail (ArviZ: 5).
-LEAST_SMOOTHED: Final = 25
-
 #: Parameters of a benchmark, in the order of the arguments of `laws.chinchilla_loss` and of
 #: `laws.logistic_logit_score`.
 LAW_PARAMETERS: Final = (

@@ -732,3 +732,11 @@ def test_extrapolation_passes_and_is_said(checks: Checks) -> None:
 
 def test_families_of_the_fake_are_several() -> None:
     assert len(set(FAMILIES)) < len(FAMILIES)  # else nothing above speaks of families
+
+
+def test_chains_that_do_not_move_are_told_not_smoothed(fit: Fit) -> None:
+    likelihood = fit.group("log_likelihood")
+    stuck = with_group(fit, "log_likelihood", likelihood * 0.0 - 3.0)
+    found = item(stuck, "pareto_k")
+    assert (found.status, found.value) == ("review", None)
+    assert "draws that differ" in found.advice

@@ -18,8 +18,9 @@ from bayesdense.checks.arrays import matrix
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, informed, judged, unmeasured
-from bayesdense.names import CHAIN, DRAW, LEAST_SMOOTHED, LLM
+from bayesdense.names import DRAW, LLM
 from bayesdense.results import Fit
+from bayesdense.smoothing import LEAST_SMOOTHED, can_smooth
 from bayesdense.statements import FAR, format_count, format_number
 from bayesdense.wording import listing
 
@@ -46,15 +47,17 @@ def _pareto_k(fit: Fit) -> Iterator[CheckResult]:
     likelihood = fit.group("log_likelihood")
     if is_cut(fit):
         return
-    if fit.posterior.sizes[CHAIN] * fit.posterior.sizes[DRAW] < LEAST_SMOOTHED:
-        yield unmeasured("pareto_k", f"Pareto smoothing takes {LEAST_SMOOTHED} draws")
-        return
     for name, what in (
         (LLM, "LLMs"),
         ("loss", "losses of a size"),
         ("loss_score", "calibration points"),
     ):
         if name not in likelihood:
+            continue
+        if not can_smooth(likelihood[name]):
+            if name == LLM:
+                why = f"Pareto smoothing takes {LEAST_SMOOTHED} draws that differ"
+                yield unmeasured("pareto_k", why)
             continue
         values = pareto_k(fit, name)
         rows = [str(row) for row in values[values.dims[0]].values]
