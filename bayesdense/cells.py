@@ -140,7 +140,7 @@ def _tokens(cell: str) -> float:
 
 
 def _whole(cell: str, why: str) -> float:
-    """A whole number that still is one as an integer of 64 bits."""
+    """A whole number of things that somebody counted."""
     value = _number(cell)
     if value != math.floor(value):
         raise CellError(why)

@@ -190,7 +190,7 @@ def _check_arguments(spec: ModelSpec, sampler: str, **counts: int) -> None:
     """Refuse what cannot be sampled, before any work."""
     for name, value in counts.items():
         least, most = ALLOWED_COUNTS[name]
-        if not isinstance(value, int | np.integer) or not least <= value <= most:
+        if type(value) is not int or not least <= value <= most:  # True is no count
             raise SpecError(f"{name} = {value!r}, allowed: a whole number from {least} to {most}")
     if (total := counts["draws"] * counts["chains"]) > MOST_DRAWS:
         raise SpecError(

@@ -60,8 +60,8 @@ class Fit:
     Parameters
     ----------
     tree : xarray.DataTree
-        Groups `posterior`, `sample_stats`, `log_likelihood`, ... as ArviZ knows them: every
-        ArviZ function works on it. What was fitted, with what, from which seed stands in the
+        Groups `posterior`, `sample_stats`, `log_likelihood`, ... as ArviZ knows them, whose
+        functions take it. What was fitted, with what, from which seed stands in the
         attributes of its root.
     spec : ModelSpec
         The model, with every option and prior written out.
@@ -272,10 +272,10 @@ def _read_tree(path: Path) -> xr.DataTree:
             path, engine=_ENGINE, decode_times=False, decode_timedelta=False
         ) as tree:
             return tree.load()
+    except (MemoryError, ImportError):  # the fault of the machine, not of the file
+        raise
     except Exception as err:  # a file of other content makes the libraries raise anything
-        raise FitFolderError(
-            f"{path}: not readable as netCDF ({err}); fit again with --force"
-        ) from err
+        raise FitFolderError(f"{path}: not readable as netCDF ({err}); {REMEDY}") from err
 
 
 def _check_schema(tree: xr.DataTree, path: Path) -> None:
@@ -316,11 +316,11 @@ def _spec_of(tree: xr.DataTree, path: Path) -> ModelSpec:
         spec = spec_from_dict(attribute(tree, "spec"), where="the fit's specification")
     except BayesdenseError as err:
         raise FitFolderError(f"{path}: its model specification cannot be read: {err}") from err
-    written = attribute(tree, "spec_digest")
-    if spec.digest != written:
+    recorded = attribute(tree, "spec_digest")
+    if spec.digest != recorded:
         raise FitFolderError(
             f"{path}: its model specification reads differently here (digest {spec.digest[:12]}, "
-            f"written {written[:12]}); load the fit with bayesdense "
+            f"written {recorded[:12]}); load the fit with bayesdense "
             f"{attribute(tree, 'bayesdense_version')}, or fit again with --force"
         )
     return spec

@@ -14,8 +14,8 @@ _CONVENTIONS: Final = {
     "non_embedding": "non-embedding parameters",
 }
 _LEARNT_FROM: Final = {
-    "joint": "Its laws are learnt from reference runs and from the LLMs' scores together.",
-    "cut": "Its laws are learnt from the reference runs alone.",
+    "joint": "Loss law and score map are learnt from reference data and the LLMs' scores together.",
+    "cut": "Loss law and score map are learnt from the reference data alone.",
 }
 
 
@@ -218,26 +218,18 @@ def _bounds(scope: Scope) -> str:
     return " ".join(
         f"{count} of {scope.n_llms} LLMs {_has_only(side, count)} on their size: {why}."
         for side, count, why in (
-            (
-                "a lower bound",
-                scope.n_lower_bound_only,
-                "they score about as high as any reference LLM could, or higher",
-            ),
-            (
-                "an upper bound",
-                scope.n_upper_bound_only,
-                "they score little above chance, or below it",
-            ),
+            ("a lower", scope.n_lower_bound_only, "no size is too large for their scores"),
+            ("an upper", scope.n_upper_bound_only, "no size is too small for their scores"),
         )
         if count
     )
 
 
-def _has_only(bound: str, count: int) -> str:
+def _has_only(side: str, count: int) -> str:
     """Say how many bounds are had: "has only a lower bound", "have only lower bounds"."""
     if count == 1:
-        return f"has only {bound}"
-    return f"have only {bound.partition(' ')[2]}s"
+        return f"has only {side} bound"
+    return f"have only {side.split()[1]} bounds"
 
 
 def _extrapolation(scope: Scope) -> str:

@@ -46,6 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def studies(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the slow studies' jobs."""
     given = request.config.getoption("--studies")
+    if given and not Path(given).is_dir():
+        raise pytest.UsageError(f"--studies {given}: no such folder")
     return Path(given) if given else tmp_path_factory.mktemp("studies")
 
 

@@ -395,7 +395,7 @@ def _llm_bounds(posterior: xr.Dataset, names: Sequence[str], lower_bounds: int) 
     return xr.Dataset(
         {
             "lower_bound_only": ("llm", below),
-            "upper_bound_only": ("llm", np.zeros(n, dtype=bool)),
+            "upper_bound_only": ("llm", np.arange(n) < 1),
             "data_lower_bound": ("llm", np.where(below, 0.6 * median, np.nan)),
         },
         coords={"llm": list(names)},

@@ -87,6 +87,11 @@ def test_whitened_coordinates_are_the_chain_rule(target: Target) -> None:
     )
 
 
+def test_chains_need_not_wait_for_one_another(target: Target) -> None:
+    """Compiled here and kept in no cache, so that the option is what runs."""
+    assert target.whitened.targetoptions["nogil"] is True  # type: ignore[attr-defined]
+
+
 def test_scale_parameters_are_known_by_their_name() -> None:
     np.testing.assert_array_equal(laid_out().scale_parameters, [False, False, True])
 

@@ -140,7 +140,7 @@ def test_llm_records_agree_with_the_table(fit: Fit, summary: dict[str, Any]) -> 
             row["density_eti95_upper"],
         ]
     assert summary["n_lower_bound_only"] == 2
-    assert summary["n_upper_bound_only"] == sum(r["upper_bound_only"] for r in summary["llms"])
+    assert summary["n_upper_bound_only"] == 1
     assert [r["llm"] for r in summary["llms"] if r["data_lower_bound"]] == ["llm-6", "llm-7"]
 
 
@@ -288,6 +288,18 @@ def test_statement_near_the_reference_runs_is_short(fit: Fit) -> None:
 def test_statement_without_bounds_is_silent_about_them() -> None:
     assert "lower bound" not in statement(fake_fit(lower_bounds=0))
     assert "1 of 8 LLMs has only a lower bound" in statement(fake_fit(lower_bounds=1))
+    assert "1 of 8 LLMs has only an upper bound" in statement(fake_fit())
+
+
+@pytest.mark.parametrize(
+    ("feedback", "said"),
+    [
+        ("joint", "learnt from reference data and the LLMs' scores together."),
+        ("cut", "learnt from the reference data alone."),
+    ],
+)
+def test_the_headline_says_what_the_laws_are_learnt_from(feedback: str, said: str) -> None:
+    assert said in statement(fake_fit(feedback=feedback))
 
 
 def test_densities_are_named_as_given() -> None:

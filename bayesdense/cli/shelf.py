@@ -109,7 +109,7 @@ def show(
 def _is_model(name: str) -> bool:
     """Whether a name or path is a model's: shipped names, then files but for a dataset's."""
     path = Path(name)
-    of_dataset = path.name == CARD or path.suffix == ".csv"
+    of_dataset = path.name == CARD or path.suffix.casefold() not in ("", ".toml")
     of_file = name.endswith(".toml") or os.path.isfile(name)
     return name in catalog.model_names() or (of_file and not of_dataset)
 

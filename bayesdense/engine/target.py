@@ -4,13 +4,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.mode import get_mode
-from pytensor.graph.replace import graph_replace
-from pytensor.link.numba.dispatch.basic import numba_njit
-from pytensor.link.numba.linker import NumbaLinker
 
 from bayesdense.arrays import Floats
 from bayesdense.engine.coordinates import Coordinates
@@ -56,38 +54,36 @@ def compile_target(coordinates: Coordinates) -> Target:
         return _compile(coordinates)
 
 
-class _WithoutGil(NumbaLinker):  # type: ignore[misc]  # PyTensor has no types
-    """PyTensor's numba linker, whose functions let go of the interpreter's lock."""
-
-    def jit_compile(self, fn_and_cache):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-        # A compiled function around PyTensor's would do as well, but no cache keeps that one.
-        function, key = fn_and_cache
-        return numba_njit(function.py_func, final_function=True, nogil=True, cache=key is not None)
-
-
 def _compile(coordinates: Coordinates) -> Target:
     """Compile with the flags that are set."""
     began = time.perf_counter()
     # The maps keep every parameter inside its support: PyMC's checks of it only cost time.
-    mode = get_mode("NUMBA").including("local_remove_check_parameter").clone(linker=_WithoutGil())
-    z, given = coordinates.z, coordinates.given
-    zeta, centre, scale = pt.dvector("zeta"), pt.dvector("centre"), pt.dmatrix("scale")
-    outputs = [coordinates.log_density, pt.grad(coordinates.log_density, z)]
-    density, gradient = graph_replace(outputs, {z: centre + scale @ zeta})
-    whitened = pytensor.function(
-        [zeta, centre, scale, given],
-        [density, scale.T @ gradient],
-        mode=mode,
-        on_unused_input="ignore",
+    mode = get_mode("NUMBA").including("local_remove_check_parameter")
+    inputs = [coordinates.z, coordinates.given]
+    gradient = pt.grad(coordinates.log_density, coordinates.z)
+    density = pytensor.function(
+        inputs, [coordinates.log_density, gradient], mode=mode, on_unused_input="ignore"
     ).vm.jit_fn
     natural = pytensor.function(
-        [z, given],
+        inputs,
         list(coordinates.natural.values()),
         mode=mode,
         on_unused_input="ignore",
         trust_input=True,
     )
+
+    @numba.njit(nogil=True)
+    def whitened(  # type: ignore[no-untyped-def] # noqa: ANN202
+        zeta,  # noqa: ANN001
+        centre,  # noqa: ANN001
+        scale,  # noqa: ANN001
+        given,  # noqa: ANN001
+    ):
+        value, gradient = density(centre + scale @ zeta, given)
+        return value.item(), scale.T @ gradient
+
     n = coordinates.size
+    start = coordinates.start
     if not coordinates.given_names:
-        whitened(coordinates.start, np.zeros(n), np.eye(n), _NOTHING)
+        whitened(start, np.zeros(n), np.eye(n), _NOTHING)
     return Target(coordinates, whitened, natural, time.perf_counter() - began)
