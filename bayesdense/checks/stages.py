@@ -59,4 +59,6 @@ def _diagnostic(row: xr.Dataset, variable: str, check: str, stage: str) -> Check
     of = f"{stage} {variable[-4:]}" if check == "ess_refits" else stage
     value = float(row[variable])
     remedy = "sample this stage longer (--tune and --draws)"
+    if check.endswith("_refits"):
+        remedy = "refits grow longer from 50,000 draws of all chains on (--draws, --chains)"
     return judged(check, value, "" if np.isfinite(value) else "not a number", remedy, of=of)
