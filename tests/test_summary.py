@@ -299,7 +299,7 @@ def test_statement_without_bounds_is_silent_about_them() -> None:
     ],
 )
 def test_the_headline_says_what_the_laws_are_learnt_from(feedback: str, said: str) -> None:
-    assert said in statement(fake_fit(feedback=feedback))
+    assert said in statement(fake_fit(options={"feedback": feedback}))
 
 
 def test_densities_are_named_as_given() -> None:
@@ -509,7 +509,7 @@ def test_the_examples_in_docstrings_are_true() -> None:
 
 def test_extrapolation_is_told_per_llm(fit: Fit) -> None:
     notes = llm_text_table(fit).set_index("llm")["note"]
-    assert notes["llm-0"] == ""
+    assert (notes["llm-0"], notes["llm-1"]) == ("upper bound only", "")
     assert notes["llm-7"].startswith("lower bound only, at least 9.0")
     assert "x beyond the reference runs" in notes["llm-7"]
     table = derive.llm_estimates(fit)
