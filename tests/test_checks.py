@@ -484,7 +484,7 @@ def test_without_quadrature_it_is_said_why(fit: Fit) -> None:
     name = "quadrature_log_likelihood"
     latent = item(fake_fit(draws=100, options={"implementation": "latent"}), name)
     assert (latent.status, latent.value) == ("pass", None)
-    assert "every size is a parameter" in latent.advice
+    assert "each is a parameter" in latent.advice
     densities = item(fake_fit(draws=100, densities_only=True), name)
     assert "densities are given" in densities.advice
     missing = item(with_group(fit, "quadrature", None), name)

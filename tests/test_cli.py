@@ -705,7 +705,9 @@ def test_a_summary_fits_a_terminal(
     assert max(map(len, shown.splitlines())) <= columns
     assert shown == "".join(f"{line.rstrip()}\n" for line in shown.splitlines())
     lines = [next(line for line in shown.splitlines() if one in line) for one in names]
-    assert [line[0] for line in lines] == [" "] * 6 + [">"] * 2, "no name is broken, bounds marked"
+    assert [line[0] for line in lines] == ["<"] + [" "] * 5 + [">"] * 2, (
+        "no name is broken, bounds marked"
+    )
     emit(answer, Format.CSV)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["lower_bound_only"] for row in rows].count("true") == 2

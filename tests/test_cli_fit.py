@@ -135,7 +135,7 @@ def wait_for_sampling(process: subprocess.Popen[str]) -> None:
 @pytest.mark.usefixtures("minding_ctrl_c")
 def test_ctrl_c_while_sampling_writes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "never"
-    size = ("--draws", "400000", "--tune", "100000", "--chains", "2")
+    size = ("--draws", "50000", "--tune", "100000", "--chains", "2")
     command = [sys.executable, "-m", "bayesdense", "fit", "densing-published", *size]
     with subprocess.Popen(
         [*command, "--out", str(folder)],
