@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 
 from bayesdense import densities, sizes
@@ -25,19 +24,19 @@ from bayesdense.names import (
 from bayesdense.observations import JointObservations, Observations
 from bayesdense.predictive import posterior_predictive, predictive_mean, prior_predictive
 from bayesdense.prior_densities import log_prior
-from bayesdense.size_slope import slope_derivatives
+from bayesdense.size_slope import size_covariate, slope_derivatives
 from bayesdense.smoothing import can_smooth
 from bayesdense.spec import ModelSpec
 
 _PRIOR_DRAWS = 500
-#: Replicated data are kept for about this many draws: p-values need no more.
-_PREDICTIVE_DRAWS = 1000
+#: Replicated data are kept for about this many draws: p-values need no more; and for fewer where
+#: one variable would be larger than this many bytes.
+_PREDICTIVE_DRAWS, _MOST_BYTES = 1000, 200e6
 
 
 def assemble(
     spec: ModelSpec,
     data: Observations,
-    model: pm.Model,
     drawn: Posterior,
     *,
     seed: int,
@@ -49,31 +48,30 @@ def assemble(
     out.
     """
     rng = np.random.default_rng([seed, 1])
-    posterior = posterior_dataset(model, drawn.values, data)
+    posterior = posterior_dataset(spec, data, drawn.values)
     if spec.is_joint:
         groups, posterior = _joint_groups(
-            spec, data.joint, posterior, seed=seed, log_likelihood=log_likelihood
+            spec, data, posterior, seed=seed, log_likelihood=log_likelihood
         )
     else:
         groups, posterior = _density_groups(spec, data, posterior)
-    thinned = posterior.isel({DRAW: slice(None, None, _thinning(posterior))})
-    before = prior_predictive(spec, data, rng, _PRIOR_DRAWS)
+    kept = _predictive_draws(data)
+    every = max(1, posterior.sizes[CHAIN] * posterior.sizes[DRAW] // kept)
+    thinned = posterior.isel({DRAW: slice(None, None, every)})
+    before = prior_predictive(spec, data, rng, min(_PRIOR_DRAWS, kept))
+    predictive = posterior_predictive(thinned, spec, data, rng)
+    means = predictive_mean(thinned, spec, data)
     groups |= {
         "posterior": posterior,
         "sample_stats": drawn.stats,
         "prior": before.prior,
         "prior_predictive": before.prior_predictive,
-        "posterior_predictive": posterior_predictive(thinned, spec, data, rng),
-        "predictive_mean": predictive_mean(thinned, spec, data),
+        "posterior_predictive": predictive.assign_attrs(thinned_every=every),
+        "predictive_mean": means.assign_attrs(thinned_every=every),
         "constant_data": constant_data(data),
     }
     if spec.options.feedback != "cut":
         groups["log_prior"] = log_prior(spec, data, posterior)
-    if "log_likelihood" in groups:
-        family = groups["log_likelihood"]["family"]
-        slope = slope_derivatives(posterior, spec, data, family)
-        if slope is not None:
-            groups["size_slope"] = slope
     held_out = _held_out(data, groups["posterior_predictive"])
     if held_out is not None:
         groups["heldout"] = held_out
@@ -83,10 +81,10 @@ def assemble(
 
 
 def posterior_dataset(
-    model: pm.Model, values: Mapping[str, np.ndarray], data: Observations
+    spec: ModelSpec, data: Observations, values: Mapping[str, np.ndarray]
 ) -> xr.Dataset:
     """Draws as a dataset with the model's dims, labels and units."""
-    draws = as_dataset(model, values)
+    draws = as_dataset(spec, data, values)
     for name in draws:
         draws[name].attrs.update(_units(str(name)))
     # Dates stand in constant_data: ArviZ's tables take no second coordinate of a dimension.
@@ -100,20 +98,22 @@ def _units(name: str) -> dict[str, str]:
     return {"units": known or (f"log of {stem}" if stem in UNITS else "1")}
 
 
-def _thinning(posterior: xr.Dataset) -> int:
-    n = posterior.sizes[CHAIN] * posterior.sizes[DRAW]
-    return max(1, n // _PREDICTIVE_DRAWS)
+def _predictive_draws(data: Observations) -> int:
+    """Draws for which replicated data are kept."""
+    entries = len(data.llms.names) if data.scores is None else len(data.scores.score)
+    return max(1, min(_PREDICTIVE_DRAWS, int(_MOST_BYTES / (8 * entries))))
 
 
 def _joint_groups(
     spec: ModelSpec,
-    data: JointObservations,
+    observations: Observations,
     posterior: xr.Dataset,
     *,
     seed: int,
     log_likelihood: bool,
 ) -> tuple[dict[str, xr.Dataset], xr.Dataset]:
     """Groups of a joint model, and the posterior with sizes and densities."""
+    data = observations.joint
     if "log_effective_params" not in posterior:
         drawn = sizes.draw_log_sizes(posterior, spec, data, seed=seed)
         posterior = posterior.assign(log_effective_params=drawn)
@@ -125,8 +125,11 @@ def _joint_groups(
     if log_likelihood and spec.options.feedback != "cut":
         # Pooled draws of a cut are no posterior given all data: weights 1 / p(y_i | ...) would be
         # wrong, and so is every leave-one-out estimate that rests on them.
-        likelihoods = sizes.log_likelihoods(posterior, spec, data)
+        likelihoods, slopes = sizes.log_likelihoods_and_slopes(
+            posterior, spec, data, size_covariate(observations)
+        )
         groups["log_likelihood"] = likelihoods
+        groups |= _slope_group(spec, observations, posterior, likelihoods["family"], slopes)
         if can_smooth(likelihoods["llm"]):
             transform = sizes.loo_pit(posterior, spec, data, likelihoods["llm"], seed=seed)
             groups["loo_pit"] = transform.to_dataset(name="loo_pit")
@@ -148,14 +151,28 @@ def _density_groups(
     """Groups of a model of given densities."""
     if data.densities is None:
         raise ValueError("a model of densities needs observations of densities")
+    likelihoods = densities.log_likelihoods(posterior, spec, data)
     groups = {
-        "log_likelihood": densities.log_likelihoods(posterior, spec, data),
+        "log_likelihood": likelihoods,
         "observed_data": xr.Dataset(
             {"log_density": (LLM, data.densities.log_density)},
             coords={LLM: list(data.llms.names)},
         ),
     }
+    groups |= _slope_group(spec, data, posterior, likelihoods["family"])
     return groups, densities.with_densities(posterior, data)
+
+
+def _slope_group(
+    spec: ModelSpec,
+    data: Observations,
+    posterior: xr.Dataset,
+    family: xr.DataArray,
+    known: xr.Dataset | None = None,
+) -> dict[str, xr.Dataset]:
+    """Derivatives in a slope on size, where the data could tell one."""
+    slope = slope_derivatives(posterior, spec, data, family, known)
+    return {} if slope is None else {"size_slope": slope}
 
 
 def _with_density(posterior: xr.Dataset, log_params: np.ndarray) -> xr.Dataset:

@@ -20,7 +20,11 @@ _DRAWS = 2500
 
 
 def slope_derivatives(
-    posterior: xr.Dataset, spec: ModelSpec, data: Observations, family: xr.DataArray
+    posterior: xr.Dataset,
+    spec: ModelSpec,
+    data: Observations,
+    family: xr.DataArray,
+    known: xr.Dataset | None = None,
 ) -> xr.Dataset | None:
     """Derivatives of the log likelihood in a slope s of log density on log parameters, at s = 0.
 
@@ -38,21 +42,27 @@ def slope_derivatives(
         The model and the observations that were fitted.
     family
         log M_k under s = 0, as `log_likelihoods` gives it [family_obs].
+    known
+        The derivatives of all draws, where `sizes.log_likelihoods_and_slopes` has found them with
+        `size_covariate`.
 
     Returns
     -------
     xarray.Dataset or None
-        u = l'(0) `score` and i = -l''(0) `information` of every k-th draw, by central differences.
-        None where parameters are unknown or do not vary beside time.
+        u = l'(0) `score` and i = -l''(0) `information` of every k-th draw, exact where they are
+        known, else by central differences. None where parameters are unknown or do not vary
+        beside time.
 
     References
     ----------
     Louis 1982, J. R. Stat. Soc. B 44, 226-233.
     """
-    x = _covariate(data)
+    x = size_covariate(data)
     if x is None:
         return None
     step = max(1, posterior.sizes[CHAIN] * posterior.sizes[DRAW] // _DRAWS)
+    if known is not None:
+        return known.isel({DRAW: slice(None, None, step)})
     thinned = posterior.isel({DRAW: slice(None, None, step)})
     middle = family.isel({DRAW: slice(None, None, step)}).sum("family_obs")
     below, above = (_total(thinned, spec, data, s * x) for s in (-_STEP, _STEP))
@@ -70,7 +80,7 @@ def slope_derivatives(
     )
 
 
-def _covariate(data: Observations) -> Floats | None:
+def size_covariate(data: Observations) -> Floats | None:
     """Log parameters about their mean, if the data could tell their slope."""
     log_params, years = data.llms.log_params, data.llms.years
     if not np.isfinite(log_params).all():

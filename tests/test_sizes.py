@@ -14,14 +14,20 @@ from scipy.special import expit, logsumexp
 from bayesdense import kernel, residuals
 from bayesdense.observations import JointObservations
 from bayesdense.sizes import (
+    accuracy,
     compiled,
     draw_log_sizes,
+    drawing,
+    likelihoods,
     llm_bounds,
     log_likelihoods,
+    log_likelihoods_and_slopes,
     loo_pit,
+    normal,
     pit,
     quadrature_error,
 )
+from bayesdense.sizes.blocks import block_of, cells_of
 from bayesdense.sizes.terms import Grids, read_posterior
 from bayesdense.spec import ModelSpec, load_spec
 
@@ -243,12 +249,6 @@ def test_numpy_reference_agrees_on_the_same_grid() -> None:
     np.testing.assert_allclose(mine[:, 0], reference, atol=1e-6)
 
 
-def test_exponentials_are_those_of_numpy() -> None:
-    x = np.concatenate([-np.geomspace(1e-12, 690, 4001), [0.0]])
-    np.testing.assert_allclose(compiled.exponentials(x + 3.0, 3.0), np.exp(x), rtol=1e-13)
-    assert compiled.exponentials(np.array([-np.inf, -5000.0]), 0.0).max() < 1e-300
-
-
 # --- Log likelihoods ---------------------------------------------------------------------------
 
 
@@ -412,6 +412,185 @@ def test_a_missing_parameter_is_named() -> None:
     posterior = made_up_posterior(SPEC, DATA).drop_vars("token_coef")
     with pytest.raises(KeyError, match=r"posterior lacks token_coef, parameters of model 'joint'"):
         log_likelihoods(posterior, SPEC, DATA)
+
+
+# --- The normal residual's own loops, against those for every residual -------------------------
+
+#: A family of nine, one of each other size, scores missing everywhere.
+MANY = (
+    *LLMS,
+    *(
+        ("nine", 0.2 * k - 0.8, (1 + 3 * k) * 1e9, {j: 0.3 + 0.05 * k for j in range(k % 3, 5, 2)})
+        for k in range(9)
+    ),
+    ("nine-alone", 0.3, 4e9, {1: 0.5}),
+)
+SCALES = [
+    {},
+    {"family_sd": 0.01},
+    {"family_sd": 8.0, "residual_sd": 0.3},
+    {"residual_sd": 0.03},
+    {"residual_sd": 4.0},
+    {"residual_sd": 0.1, "family_sd": 0.1},
+]
+
+
+@pytest.mark.parametrize("variant", ["joint", "scale_trend", "offset", "cell", "additive"])
+def test_laws_of_a_block_are_those_of_its_draws(variant: str) -> None:
+    options, other = VARIANTS[variant]
+    spec, data = spec_with(**options), small_data(other_protocol=other)
+    read = read_posterior(made_up_posterior(spec, data), spec, data)
+    grid, draws = Grids(read).get(0.25), np.array([1, 4])
+    block = block_of(read, draws)
+    laws = normal.laws_on(grid.nodes, block, cells_of(read))
+    for row, draw in enumerate(draws):
+        terms = read.terms(int(draw), grid.nodes)
+        np.testing.assert_allclose(laws.mean[row, : len(terms.mean)], terms.mean, atol=1e-12)
+        np.testing.assert_allclose(1 / laws.precision[row], terms.var, rtol=1e-12)
+        np.testing.assert_allclose(laws.half_log_var[row], 0.5 * np.log(terms.var), atol=1e-12)
+        np.testing.assert_allclose(block.location[row], terms.location)
+        np.testing.assert_allclose(block.residual_sd[row], terms.residual_sd)
+
+
+@pytest.mark.parametrize("changes", SCALES)
+@pytest.mark.parametrize("scale_trend", [False, True])
+def test_families_as_on_logs_over_all_nodes(
+    changes: Mapping[str, float], scale_trend: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, data = spec_with(scale_trend=scale_trend, quadrature_spacing=0.25), small_data(MANY)
+    read = read_posterior(made_up_posterior(spec, data, **changes), spec, data)
+    llm, family, _, _ = likelihoods._normal_scores(read)
+    table = compiled.residual_table
+    monkeypatch.setattr(
+        likelihoods, "residual_table", lambda *args: table(*args)._replace(fraction=0.5)
+    )
+    exact_llm, exact_family = likelihoods._scores(read)
+    # Below the least sd that is resolved the grid's own error is not the same in both
+    atol = 1e-4 if changes.get("residual_sd") == 0.03 else 4e-6
+    np.testing.assert_allclose(family, exact_family, atol=atol)
+    np.testing.assert_allclose(llm, exact_llm, atol=atol)
+
+
+def test_families_whose_llms_contradict_each_other_as_on_logs() -> None:
+    rows = [
+        ("odd", 0.0, 1e9, {0: 0.27}),
+        ("odd", 0.0, 100e9, {0: 0.8, 1: 0.8, 4: 0.7}),
+        ("odder", 0.0, 1e8, {k: 0.94 for k in range(5)}),
+        ("odder", 1.0, 1e12, {0: 0.26, 3: 0.001}),
+        ("odder", 1.0, 1e9, {0: 0.5}),
+    ]
+    data = small_data(rows)
+    for changes in ({"residual_sd": 0.15, "family_sd": 0.3}, {"residual_sd": 0.3}):
+        read = read_posterior(made_up_posterior(SPEC, data, **changes), SPEC, data)
+        for fast, exact in zip(
+            likelihoods._normal_scores(read), likelihoods._scores(read), strict=False
+        ):
+            np.testing.assert_allclose(fast, exact, rtol=1e-8, atol=4e-6)
+
+
+@pytest.mark.parametrize("i", [0, CEILING, FLOOR, 3])
+def test_alone_in_a_family_by_adaptive_quadrature(i: int) -> None:
+    """Family effect and residual are one normal deviation there."""
+    posterior = made_up_posterior(SPEC, DATA)
+    theta, centre = at(posterior), location(at(posterior), DATA, i)
+    sd = float(np.hypot(theta["residual_sd"], theta["family_sd"]))
+
+    def integrand(x: float) -> float:
+        density = np.exp(log_score_density(theta, SPEC, DATA, i, x))
+        return float(density * stats.norm.pdf(x, centre, sd))
+
+    value = sum(
+        integrate.quad(integrand, low, high, epsrel=1e-11, epsabs=0)[0]
+        for low, high in itertools.pairwise(np.linspace(centre - 14 * sd, centre + 14 * sd, 29))
+    )
+    found = log_likelihoods(posterior, SPEC, DATA)["llm"].to_numpy()[0, 0, i]
+    assert found == pytest.approx(np.log(value), abs=1e-8)
+
+
+@pytest.mark.parametrize("changes", SCALES)
+def test_slopes_are_derivatives_of_the_families_log_likelihood(
+    changes: Mapping[str, float],
+) -> None:
+    data = small_data(MANY)
+    spec = spec_with(quadrature_spacing=0.125)
+    posterior = made_up_posterior(spec, data, shape=(1, 2), **changes)
+    x = np.random.default_rng(3).normal(size=len(data.llms.names))
+    _, slopes = log_likelihoods_and_slopes(posterior, spec, data, x)
+    assert slopes is not None
+
+    def total(slope: float) -> np.ndarray:
+        llms = replace(data.llms, log_params=data.llms.log_params + slope * x)
+        read = read_posterior(posterior, spec, data)  # the grid of the LLMs' own sizes
+        return likelihoods._normal_scores(replace(read, data=replace(data, llms=llms)))[1].sum(1)
+
+    step = 0.02
+    at_steps = {k: total(k * step) for k in range(-2, 3)}
+    score = (8 * (at_steps[1] - at_steps[-1]) - (at_steps[2] - at_steps[-2])) / (12 * step)
+    second = 16 * (at_steps[1] + at_steps[-1]) - (at_steps[2] + at_steps[-2]) - 30 * at_steps[0]
+    scale = np.abs(slopes["information"].to_numpy()[0]).max()
+    np.testing.assert_allclose(slopes["score"][0], score, atol=2e-3 * np.sqrt(scale))
+    np.testing.assert_allclose(
+        slopes["information"][0], -second / (12 * step**2), atol=0.02 * scale
+    )
+
+
+def test_draws_as_on_all_nodes() -> None:
+    for changes in SCALES:
+        spec, data = spec_with(quadrature_spacing=0.25), small_data(MANY)
+        posterior = made_up_posterior(spec, data, **changes)
+        drawn = draw_log_sizes(posterior, spec, data, seed=2).to_numpy().reshape(6, -1)
+        read = read_posterior(posterior, spec, data)
+        uniform = np.random.default_rng(2).random(drawn.shape)
+        for draw in range(6):
+            grid = Grids(read).resolving(read, draw, 0.0625, 4)
+            plain = drawing._draw_one(read, draw, grid, uniform[draw])
+            np.testing.assert_allclose(drawn[draw], plain, atol=1e-8)
+
+
+def test_leave_one_out_cdf_as_on_all_nodes() -> None:
+    for changes in SCALES:
+        spec, data = spec_with(quadrature_spacing=0.25), small_data(MANY)
+        read = read_posterior(made_up_posterior(spec, data, **changes), spec, data)
+        found = pit._cdf(read, np.arange(6))
+        for draw in range(6):
+            grid = Grids(read).resolving(read, draw, 0.25, 1)
+            np.testing.assert_allclose(found[draw], pit._cdf_of_draw(read, draw, grid), atol=4e-6)
+
+
+def test_totals_as_on_logs() -> None:
+    read = read_posterior(made_up_posterior(SPEC, DATA), SPEC, DATA)
+    grid = Grids(read).get(0.25)
+    plain = [accuracy._total(read, draw, grid) for draw in range(6)]
+    np.testing.assert_allclose(accuracy._totals(read, np.arange(6), grid), plain, atol=1e-9)
+
+
+def test_bounds_as_by_the_reference() -> None:
+    read = read_posterior(made_up_posterior(SPEC, DATA), SPEC, DATA)
+    grid = Grids(read).get(0.125)
+    laws = normal.laws_on(grid.nodes, block_of(read, np.arange(6)), cells_of(read))
+    zero, infinity, smallest = normal.likelihood_bounds(laws, cells_of(read), grid.nodes, 1.35)
+    for draw in range(6):
+        terms = read.terms(draw, grid.nodes)
+        log_likelihood = kernel.log_cells(terms.mean, terms.var, read.cells)
+        below = log_likelihood - log_likelihood.max(axis=1, keepdims=True)
+        np.testing.assert_allclose(zero[draw], below[:, 0], atol=1e-9)
+        np.testing.assert_allclose(infinity[draw], below[:, -1], atol=1e-9)
+        first = (below >= -1.35).argmax(axis=1)
+        inside = first > 0
+        assert np.isneginf(smallest[draw][~inside]).all()
+        assert (smallest[draw][inside] <= grid.nodes[first[inside]]).all()
+        assert (smallest[draw][inside] > grid.nodes[first[inside] - 1]).all()
+
+
+@pytest.mark.parametrize("name", ["growth_rate", "family_sd", "param_exponent"])
+def test_a_draw_that_is_no_number_leaves_the_others_alone(name: str) -> None:
+    posterior = made_up_posterior(SPEC, DATA)
+    broken = posterior.copy(deep=True)
+    broken[name][0, 1] = np.nan
+    found, whole = (log_likelihoods(p, SPEC, DATA)["llm"].to_numpy() for p in (broken, posterior))
+    assert np.isnan(found[0, 1, 4:]).any()
+    np.testing.assert_array_equal(found[1], whole[1])
+    np.testing.assert_array_equal(found[0, [0, 2]], whole[0, [0, 2]])
 
 
 # --- Draws -------------------------------------------------------------------------------------

@@ -30,9 +30,9 @@ def index(fit: Fit, name: str) -> Ints:
 
 def labels(fit: Fit, dim: str) -> list[str] | None:
     """Labels of a dim, wherever the fit keeps them; None where it does not."""
-    for group in (fit.posterior, fit.group("constant_data")):
-        if dim in group.coords:
-            return [str(label) for label in group[dim].values]
+    for group in ("posterior", "constant_data"):
+        if group in fit.tree.children and dim in fit.tree[group].coords:
+            return [str(label) for label in fit.tree[group].coords[dim].values]
     return None
 
 
@@ -47,8 +47,8 @@ def row_labels(fit: Fit, **indices: str) -> list[str]:
 
     ``row_labels(fit, llm="score_llm_idx", benchmark="score_benchmark_idx")``.
     """
-    columns = [
-        [label(fit, dim, position) for position in index(fit, name).tolist()]
-        for dim, name in indices.items()
-    ]
+    columns = []
+    for dim, name in indices.items():
+        known, positions = labels(fit, dim), index(fit, name).tolist()
+        columns.append([f"{dim} {k}" if known is None else known[k] for k in positions])
     return [" ".join(words) for words in zip(*columns, strict=True)]

@@ -6,7 +6,11 @@ Everything is computed draw by draw on the grid of `kernel`, the family effect t
 from bayesdense.sizes.accuracy import quadrature_error
 from bayesdense.sizes.bounds import llm_bounds
 from bayesdense.sizes.drawing import draw_log_sizes
-from bayesdense.sizes.likelihoods import family_log_likelihood, log_likelihoods
+from bayesdense.sizes.likelihoods import (
+    family_log_likelihood,
+    log_likelihoods,
+    log_likelihoods_and_slopes,
+)
 from bayesdense.sizes.pit import loo_pit
 
 __all__ = [
@@ -14,6 +18,7 @@ __all__ = [
     "family_log_likelihood",
     "llm_bounds",
     "log_likelihoods",
+    "log_likelihoods_and_slopes",
     "loo_pit",
     "quadrature_error",
 ]

@@ -1,13 +1,14 @@
 """Which LLMs the scores bound on one side only: at the ceiling no size is too large."""
 
-import numba
 import numpy as np
 import xarray as xr
 
-from bayesdense.arrays import Floats
+from bayesdense.arrays import Ints
 from bayesdense.names import LLM
 from bayesdense.observations import JointObservations
-from bayesdense.sizes.compiled import log_likelihood
+from bayesdense.sizes import normal
+from bayesdense.sizes.blocks import block_of, cells_of
+from bayesdense.sizes.parallel import over_blocks
 from bayesdense.sizes.terms import Grids, read_posterior
 from bayesdense.spec import ModelSpec
 
@@ -37,13 +38,15 @@ def llm_bounds(posterior: xr.Dataset, spec: ModelSpec, data: JointObservations) 
         is within 1.35 of its maximum, for lower bounds only (else NaN); 0 where every N is.
     """
     read = read_posterior(posterior, spec, data)
-    grid = Grids(read).get(spec.options.quadrature_spacing / _REFINEMENT)
-    at_zero, at_infinity, smallest = (np.empty((read.size, len(data.llms.names))) for _ in range(3))
-    for draw in range(read.size):
-        terms = read.terms(draw, grid.nodes)
-        at_zero[draw], at_infinity[draw], smallest[draw] = _bounds(
-            log_likelihood(terms.mean, terms.var, read.cells), grid.nodes
-        )
+    grid, cells = Grids(read).get(spec.options.quadrature_spacing / _REFINEMENT), cells_of(read)
+    likelihood = np.empty((3, read.size, len(data.llms.names)))
+
+    def some(draws: Ints) -> None:
+        laws = normal.laws_on(grid.nodes, block_of(read, draws), cells)
+        likelihood[:, draws] = normal.likelihood_bounds(laws, cells, grid.nodes, _ONE_SIDED)
+
+    over_blocks(np.arange(read.size), some)
+    at_zero, at_infinity, smallest = likelihood
     lower, upper = (at_infinity > -_TWO_SIDED).mean(axis=0), (at_zero > -_TWO_SIDED).mean(axis=0)
     bound = np.where(lower > 0.5, np.exp(np.median(smallest, axis=0)), np.nan)
     found = {
@@ -59,22 +62,3 @@ def llm_bounds(posterior: xr.Dataset, spec: ModelSpec, data: JointObservations) 
     )
     out["data_lower_bound"].attrs["units"] = "parameters"
     return out
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _bounds(log_likelihood: Floats, nodes: Floats) -> tuple[Floats, Floats, Floats]:
-    """Log likelihood at both ends less its maximum; least log size within 1.35 of it."""
-    n_llms = log_likelihood.shape[0]
-    at_zero, at_infinity, smallest = np.empty(n_llms), np.empty(n_llms), np.empty(n_llms)
-    for i in range(n_llms):
-        below = log_likelihood[i] - log_likelihood[i].max()
-        at_zero[i], at_infinity[i] = below[0], below[-1]
-        g = 0
-        while below[g] < -_ONE_SIDED:
-            g += 1
-        if g == 0:
-            smallest[i] = -np.inf
-            continue
-        share = (-_ONE_SIDED - below[g - 1]) / (below[g] - below[g - 1])
-        smallest[i] = nodes[g - 1] + share * (nodes[g] - nodes[g - 1])
-    return at_zero, at_infinity, smallest

@@ -19,14 +19,11 @@ from bayesdense import residuals
 from bayesdense.arrays import Floats, Ints
 from bayesdense.kernel import Cells, Grid
 from bayesdense.sizes.terms import Terms
+from bayesdense.vector_math import exponentials
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 #: Terms this far (on the log) below the largest are left out.
 _NEGLIGIBLE = 36.0
-#: For `exponentials`: 1 / log 2, log 2 in two parts, the first short, and 1.5 * 2^52.
-_PER_LOG_2 = 1.4426950408889634
-_LOG_2_HIGH, _LOG_2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
-_ROUND = 6755399441055744.0
 #: Table of the residual: step and half-width in sds, then step in the log of further sds.
 _STEP, _INNER = 0.02, 30.0
 _LOG_STEP, _LOG_OUTER = 0.02, 20.0
@@ -192,32 +189,6 @@ def _maximum(terms: Floats) -> float:
     for g in range(terms.shape[0]):
         top = max(top, terms[g])
     return top
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def exponentials(x: Floats, top: float) -> Floats:
-    """Vector exp(x - top) for x <= top, to 1e-15; below exp(-700) it stays there.
-
-    LLVM vectorises no call of exp, and these are most of all the work. exp(v) = 2^k exp(r) with
-    k the integer next to v / log 2: adding 1.5 * 2^52 leaves k in the last bits of the sum, from
-    where a shift by 52 makes it the exponent of 2^k; exp(r), |r| < .35, is its Taylor polynomial.
-    """
-    rounded, out = np.empty(x.shape[0]), np.empty(x.shape[0])
-    for g in range(x.shape[0]):
-        v = max(x[g] - top, -700.0)
-        rounded[g] = v * _PER_LOG_2 + _ROUND
-        k = rounded[g] - _ROUND
-        r = (v - k * _LOG_2_HIGH) - k * _LOG_2_LOW
-        p = r / 479001600 + 1 / 39916800
-        p = ((p * r + 1 / 3628800) * r + 1 / 362880) * r + 1 / 40320
-        p = ((p * r + 1 / 5040) * r + 1 / 720) * r + 1 / 120
-        out[g] = (((p * r + 1 / 24) * r + 1 / 6) * r + 0.5) * r * r + r + 1.0
-    bits = rounded.view(np.int64)
-    for g in range(x.shape[0]):
-        bits[g] = (bits[g] + 1023) << 52
-    for g in range(x.shape[0]):
-        out[g] *= rounded[g]
-    return out
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

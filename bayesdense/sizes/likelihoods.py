@@ -8,11 +8,14 @@ from scipy.special import gammaln, logsumexp
 
 from bayesdense.arrays import Floats, Ints
 from bayesdense.items import count_terms, item_variance, log_binomial
+from bayesdense.kernel import Grid
 from bayesdense.laws import chinchilla_loss, logistic_logit_score
-from bayesdense.names import POINT_OBS
+from bayesdense.names import CHAIN, DRAW, POINT_OBS
 from bayesdense.observations import JointObservations, LossData
+from bayesdense.sizes import normal
+from bayesdense.sizes.blocks import block_of, cells_of, families_of, members_of, rule_of
 from bayesdense.sizes.compiled import family_terms, log_likelihood, residual_table
-from bayesdense.sizes.parallel import over_draws
+from bayesdense.sizes.parallel import over_blocks, over_draws
 from bayesdense.sizes.terms import LAW, LEAST_SD, MAP, Grids, Posterior, read_posterior
 from bayesdense.spec import ModelSpec
 
@@ -58,8 +61,47 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: JointObservati
         llm (chain, draw, llm_obs), family (chain, draw, family_obs),
         loss (chain, draw, loss_cluster), loss_score (chain, draw, point_obs); nats.
     """
+    return log_likelihoods_and_slopes(posterior, spec, data)[0]
+
+
+def log_likelihoods_and_slopes(
+    posterior: xr.Dataset,
+    spec: ModelSpec,
+    data: JointObservations,
+    covariate: Floats | None = None,
+) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """`log_likelihoods`, and derivatives of the sum of `family` in a slope on a covariate, at 0.
+
+    With the slope s every LLM's log density is expected s times its covariate higher.
+
+    Returns
+    -------
+    tuple
+        The log likelihoods; `score` and `information` (chain, draw), the first derivative and minus
+        the second, which under a normal residual come from the same pass: else None, as without a
+        covariate.
+    """
     read = read_posterior(posterior, spec, data)
-    llm, family = _scores(read)
+    slopes = None
+    if spec.residual == "symmetric":
+        llm, family, *derivatives = _normal_scores(read, covariate)
+        if covariate is not None:
+            slopes = xr.Dataset(
+                {
+                    name: ((CHAIN, DRAW), values.reshape(read.n_chains, read.n_draws))
+                    for name, values in zip(("score", "information"), derivatives, strict=True)
+                },
+                # Labels, as who reads these beside other variables has to find the same draws
+                coords={dim: posterior[dim].values for dim in (CHAIN, DRAW)},
+            )
+    else:
+        llm, family = _scores(read)
+    return _as_dataset(read, llm, family), slopes
+
+
+def _as_dataset(read: Posterior, llm: Floats, family: Floats) -> xr.Dataset:
+    """All log likelihoods with their labels, given those of the scores."""
+    data = read.data
     points = np.flatnonzero(data.calibration.is_fit)
     names = data.benchmarks.names
     point_labels = [f"{names[data.calibration.benchmark_idx[k]]} {k}" for k in points]
@@ -79,18 +121,12 @@ def family_log_likelihood(
 ) -> xr.DataArray:
     """`family` of `log_likelihoods` alone, (chain, draw, family_obs)."""
     read = read_posterior(posterior, spec, data)
-    return read.data_array(_scores(read)[1], FAMILY_OBS, list(data.llms.families))
-
-
-def members_of(family_idx: Ints, n_families: int) -> tuple[Ints, Ints]:
-    """LLMs sorted by family, and where each family starts."""
-    counts = np.bincount(family_idx, minlength=n_families)
-    first = np.concatenate([[0], np.cumsum(counts)])
-    return np.argsort(family_idx, kind="stable").astype(np.int64), first.astype(np.int64)
+    scores = _normal_scores(read) if spec.residual == "symmetric" else _scores(read)
+    return read.data_array(scores[1], FAMILY_OBS, list(data.llms.families))
 
 
 def _scores(posterior: Posterior) -> tuple[Floats, Floats]:
-    """Leave-one-out density of every LLM and density of every family, one row per draw."""
+    """Leave-one-out density of every LLM and density of every family, under any residual."""
     llms, spacing = posterior.data.llms, posterior.spec.options.quadrature_spacing
     order, first = members_of(llms.family_idx, len(llms.families))
     grids = Grids(posterior)
@@ -114,6 +150,34 @@ def _scores(posterior: Posterior) -> tuple[Floats, Floats]:
 
     over_draws(posterior.size, one)
     return llm, family
+
+
+def _normal_scores(
+    posterior: Posterior, covariate: Floats | None = None
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """`normal.family_terms` of all draws, one row each; slopes of 0 without a covariate."""
+    llms, spacing = posterior.data.llms, posterior.spec.options.quadrature_spacing
+    cells, families = cells_of(posterior), families_of(llms)
+    if covariate is None:
+        covariate = np.zeros(len(llms.names))
+    out = (
+        np.empty((posterior.size, len(llms.names))),
+        np.empty((posterior.size, len(llms.families))),
+        np.empty(posterior.size),
+        np.empty(posterior.size),
+    )
+    every, grids = np.arange(posterior.size), Grids(posterior)
+    for grid, draws in grids.groups(posterior, every, spacing, NODES_PER_SD):
+
+        def some(draws: Ints, grid: Grid = grid) -> None:
+            block = block_of(posterior, draws)
+            laws = normal.laws_on(grid.nodes, block, cells)
+            found = normal.family_terms(laws, block, cells, families, rule_of(grid), covariate)
+            for whole, part in zip(out, found, strict=True):
+                whole[draws] = part
+
+        over_blocks(draws, some)
+    return out
 
 
 def _points(posterior: Posterior) -> Floats:
@@ -149,14 +213,15 @@ def _losses(posterior: Posterior) -> Floats:
         cluster_var = values["size_effect_sd"][:, cluster_benchmark] ** 2
     else:
         run_sd, cluster_var = np.zeros_like(error), np.zeros((len(error), losses.n_clusters))
-    blocks = np.array_split(np.arange(len(error)), max(len(error) // _BLOCK, 1))
-    found = [
-        _leave_clusters_out(
+    out = np.empty((len(error), losses.n_clusters))
+
+    def some(draws: Ints) -> None:
+        out[draws] = _leave_clusters_out(
             error[draws], var[draws], run_sd[draws], cluster_var[draws], losses, order, first
         )
-        for draws in blocks
-    ]
-    return np.concatenate(found)
+
+    over_blocks(np.arange(len(error)), some, at_once=_BLOCK)
+    return out
 
 
 def _cluster_labels(data: JointObservations) -> list[str]:
@@ -187,21 +252,23 @@ def _leave_clusters_out(
         Q = A^-1 - B M^-1 B',     B = A^-1 U,  M = I + U' B.
     """
     clusters = [order[first[k] : first[k + 1]] for k in range(len(first) - 1)]
-    runs = np.eye(len(losses.runs))
-    inner, known, parts = runs[None], np.zeros((1, len(runs), 1)), []
+    n_runs, parts = len(losses.runs), []
+    inner = np.tile(np.eye(n_runs), (len(error), 1, 1))
+    known = np.zeros((len(error), n_runs, 1))
     for k, members in enumerate(clusters):
         inverse = _cluster_precision(var[:, members], cluster_var[:, k])
-        loading = run_sd[:, members, None] * runs[losses.run_idx[members]]
+        runs, which = np.unique(losses.run_idx[members], return_inverse=True)
+        loading = run_sd[:, members, None] * np.eye(len(runs))[which]  # 0 for all other runs
         loaded, e = inverse @ loading, error[:, members, None]
-        inner = inner + loading.mT @ loaded
-        known = known + loaded.mT @ e
-        parts.append((inverse, loaded, e))
+        inner[:, runs[:, None], runs] += loading.mT @ loaded
+        known[:, runs] += loaded.mT @ e
+        parts.append((runs, inverse, loaded, e))
     inner_inverse = np.linalg.inv(inner)
     effect = inner_inverse @ known
     out = np.empty((len(error), len(clusters)))
-    for k, (inverse, loaded, e) in enumerate(parts):
-        precision = inverse - loaded @ inner_inverse @ loaded.mT
-        score = inverse @ e - loaded @ effect
+    for k, (runs, inverse, loaded, e) in enumerate(parts):
+        precision = inverse - loaded @ inner_inverse[:, runs[:, None], runs] @ loaded.mT
+        score = inverse @ e - loaded @ effect[:, runs]
         quadratic = (score * np.linalg.solve(precision, score)).sum(axis=(1, 2))
         log_det = np.linalg.slogdet(precision).logabsdet
         out[:, k] = 0.5 * (log_det - quadratic - _LOG_2PI * e.shape[1])

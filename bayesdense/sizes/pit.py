@@ -8,10 +8,14 @@ import xarray as xr
 from arviz_stats.base.array import array_stats
 
 from bayesdense.arrays import Floats, Ints
+from bayesdense.kernel import Grid
 from bayesdense.names import CHAIN, DRAW, SCORE_OBS
 from bayesdense.observations import JointObservations
+from bayesdense.sizes import normal
+from bayesdense.sizes.blocks import block_of, cells_of, families_of, rule_of
 from bayesdense.sizes.compiled import log_likelihood, residual_table, size_weights
-from bayesdense.sizes.likelihoods import LLM_OBS, NODES_PER_SD, members_of
+from bayesdense.sizes.likelihoods import LLM_OBS, NODES_PER_SD
+from bayesdense.sizes.parallel import over_blocks
 from bayesdense.sizes.terms import LEAST_SD, Grids, Posterior, read_posterior
 from bayesdense.spec import ModelSpec
 
@@ -72,26 +76,42 @@ def loo_pit(
 
 def _cdf(posterior: Posterior, draws: Ints) -> Floats:
     """Predictive cdf of every score at its value, given the other LLMs; one row per draw."""
-    llms, cells = posterior.data.llms, posterior.cells
-    order, first = members_of(llms.family_idx, len(llms.families))
-    grids, spacing = Grids(posterior), posterior.spec.options.quadrature_spacing
-    out = np.empty((len(draws), len(cells.logit_score)))
-    for row, draw in zip(out, draws, strict=True):
-        grid = grids.resolving(posterior, draw, spacing, NODES_PER_SD)
-        terms = posterior.terms(draw, grid.nodes)
-        size_weight = size_weights(
-            log_likelihood(terms.mean, terms.var, cells),
-            grid.nodes,
-            grid.log_widths,
-            residual_table(posterior.spec.residual, terms, grid),
-            terms.location,
-            terms.family_sd,
-            order,
-            first,
-            LEAST_SD,
-        )
-        row[:] = _mixture_cdf(
-            size_weight,
+    cells, families = cells_of(posterior), families_of(posterior.data.llms)
+    spacing, out = posterior.spec.options.quadrature_spacing, np.empty((len(draws), len(cells[0])))
+    for grid, rows in Grids(posterior).groups(posterior, draws, spacing, NODES_PER_SD):
+
+        def some(rows: Ints, grid: Grid = grid) -> None:
+            if posterior.spec.residual != "symmetric":
+                out[rows] = [_cdf_of_draw(posterior, int(draw), grid) for draw in draws[rows]]
+                return
+            block = block_of(posterior, draws[rows])
+            laws = normal.laws_on(grid.nodes, block, cells)
+            out[rows] = normal.left_out_cdf(
+                laws, block, cells, families, rule_of(grid), _LEAST_WEIGHT
+            )
+
+        over_blocks(rows, some)
+    return out
+
+
+def _cdf_of_draw(posterior: Posterior, draw: int, grid: Grid) -> Floats:
+    """Predictive cdf of every score in one draw, under any residual."""
+    cells, terms = posterior.cells, posterior.terms(draw, grid.nodes)
+    order, first = families_of(posterior.data.llms)
+    weight = size_weights(
+        log_likelihood(terms.mean, terms.var, cells),
+        grid.nodes,
+        grid.log_widths,
+        residual_table(posterior.spec.residual, terms, grid),
+        terms.location,
+        terms.family_sd,
+        order,
+        first,
+        LEAST_SD,
+    )
+    return np.asarray(
+        _mixture_cdf(
+            weight,
             terms.mean,
             np.sqrt(terms.var),
             cells.logit_score,
@@ -99,7 +119,7 @@ def _cdf(posterior: Posterior, draws: Ints) -> Floats:
             cells.noise_idx,
             cells.first,
         )
-    return out
+    )
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -6,7 +6,7 @@ same in PyTensor (`components`); a test holds the two together.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,9 +24,12 @@ from bayesdense.spec import ModelSpec
 from bayesdense.trends import TRENDS
 
 LAW, MAP = LAW_PARAMETERS, MAP_PARAMETERS  # short: they stand in many lines
-_NOISE = ("discrepancy_sd", "protocol_sd", "protocol_offset")
+NOISE = ("discrepancy_sd", "protocol_sd", "protocol_offset")
 #: Residual sds below this are resolved as if they were this: the scores blur sizes by more.
 LEAST_SD = 0.05
+
+#: Draws whose locations are held at once.
+_BLOCK = 256
 
 type Values = Mapping[str, Floats]
 
@@ -93,6 +96,13 @@ class Posterior:
         """Parameters of one draw."""
         return {name: value[draw] for name, value in self.values.items()}
 
+    def rows(self, draws: Ints) -> dict[str, Floats]:
+        """Parameters of some draws, those of one number as columns that broadcast with LLMs."""
+        return {
+            name: value[draws][:, None] if value.ndim == 1 else value[draws]
+            for name, value in self.values.items()
+        }
+
     def terms(self, draw: int, nodes: Floats) -> Terms:
         """Means, variances, locations and sds of one draw at these log sizes."""
         theta, llms = self.at(draw), self.data.llms
@@ -132,7 +142,7 @@ class Posterior:
         return np.asarray((np.arange(n_draws) + offset) * self.size / n_draws, dtype=np.int64)
 
     def residual_sd(self, theta: Values) -> Floats:
-        """Sd of every LLM's residual in a draw."""
+        """Sd of every LLM's residual in a draw, or in some of `rows`."""
         years = self.data.llms.years
         sd = residuals.sd_at(theta, years, scale_trend=self.spec.options.scale_trend)
         return np.asarray(sd * np.ones(len(years)))
@@ -151,7 +161,7 @@ class Posterior:
         """Discrepancy, protocol and item variance of every kind of cell."""
         j = self.kinds[:, 0].astype(np.int64)
         _, n_items, n_reports, other_protocol = self.kinds.T[:, :, None]
-        discrepancy, protocol, offset = (theta[name][j][:, None] for name in _NOISE)
+        discrepancy, protocol, offset = (theta[name][j][:, None] for name in NOISE)
         items = item_variance(mean[j] + offset * other_protocol, n_items)
         return np.asarray(discrepancy**2 + protocol**2 / n_reports + items)
 
@@ -198,7 +208,7 @@ def read_posterior(posterior: xr.Dataset, spec: ModelSpec, data: JointObservatio
         values["family_sd"] = 0.0 * ones
         values.pop("family_effect", None)
     values["protocol_offset"] = values["protocol_offset"] * data.has_offset
-    needed = {*LAW, *MAP, *_NOISE, "residual_sd", *TRENDS[spec.trend].parameters}
+    needed = {*LAW, *MAP, *NOISE, "residual_sd", *TRENDS[spec.trend].parameters}
     if missing := sorted(needed - set(values)):
         raise KeyError(f"posterior lacks {', '.join(missing)}, parameters of model {spec.name!r}")
     kinds, cells = _cells(data)
@@ -240,9 +250,31 @@ class Grids:
         The spacing is `widest` over a whole number, and the margin a multiple of four, so that few
         grids are laid in all.
         """
-        theta, years = posterior.at(draw), posterior.data.llms.years
-        eta = np.abs(TRENDS[posterior.spec.trend].eta(years, theta)).max()
-        sd = posterior.residual_sd(theta)
-        parts = math.ceil(widest * per_sd / max(sd.min(), LEAST_SD) - 1e-9)
-        reach = eta + 5 * theta["family_sd"] + 4 * sd.max()
-        return self.get(widest / max(parts, 1), max(SIZE_MARGIN, 4.0 * math.ceil(reach / 4)))
+        ((grid, _),) = self.groups(posterior, np.array([draw]), widest, per_sd)
+        return grid
+
+    def groups(
+        self, posterior: Posterior, draws: Ints, widest: float, per_sd: float
+    ) -> Iterator[tuple[Grid, Ints]]:
+        """Grids that resolve these draws, as in `resolving`, and the positions of each one's."""
+        keys = np.concatenate(
+            [
+                _spacing_and_margin(posterior, draws[first : first + _BLOCK], widest, per_sd)
+                for first in range(0, len(draws), _BLOCK)
+            ]
+        )
+        kinds, kind = np.unique(keys, axis=0, return_inverse=True)
+        for k, (spacing, margin) in enumerate(kinds.tolist()):
+            yield self.get(spacing, margin), np.flatnonzero(kind.ravel() == k)
+
+
+def _spacing_and_margin(posterior: Posterior, draws: Ints, widest: float, per_sd: float) -> Floats:
+    """Spacing and margin that `Grids.resolving` takes for each of these draws, (B, 2)."""
+    theta, years = posterior.rows(draws), posterior.data.llms.years
+    eta = np.abs(TRENDS[posterior.spec.trend].eta(years, theta)).max(axis=1)
+    sd = posterior.residual_sd(theta)
+    parts = np.ceil(widest * per_sd / np.maximum(sd.min(axis=1), LEAST_SD) - 1e-9)
+    reach = eta + 5 * theta["family_sd"][:, 0] + 4 * sd.max(axis=1)
+    margin = np.maximum(SIZE_MARGIN, 4.0 * np.ceil(reach / 4))
+    keys = np.stack([widest / np.maximum(parts, 1), margin], axis=1)
+    return np.where(np.isfinite(keys), keys, (widest, SIZE_MARGIN))  # draws that are no numbers
