@@ -16,6 +16,8 @@ from bayesdense._version import __version__
 from bayesdense.companions import saved_with_fits
 
 if TYPE_CHECKING:
+    from bayesdense.approximation import Preview as Preview
+    from bayesdense.approximation import preview as preview
     from bayesdense.build import build_model as build_model
     from bayesdense.catalog import dataset_names as dataset_names
     from bayesdense.catalog import model_names as model_names
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from bayesdense.estimates import DoublingTime as DoublingTime
     from bayesdense.estimates import Estimate as Estimate
     from bayesdense.inference import fit as fit
+    from bayesdense.inference import prepare as prepare
     from bayesdense.point import point_estimate as point_estimate
     from bayesdense.prediction import predict as predict
     from bayesdense.results import Fit as Fit
@@ -72,6 +75,9 @@ _HOMES = {
     "doubling_time": "derive",
     "effective_params": "derive",
     "fit": "inference",
+    "prepare": "inference",
+    "preview": "approximation",
+    "Preview": "approximation",
     "growth_rate": "derive",
     "load_dataset": "dataset",
     "load_fit": "results",

@@ -56,9 +56,9 @@ def _joint_model(spec: ModelSpec, data: JointObservations) -> pm.Model:
     scales = data.benchmarks.data_scales()
     with pm.Model(coords=_joint_coords(data)) as model:
         law = loss_law.loss_law(spec, scales)
-        loss_law.observe_losses(spec, law, data.losses)
+        loss_law.observe_losses(spec, law, data.losses, scales)
         curve = score_map.score_map(spec, scales)
-        score_map.observe_calibration(spec, curve, data.calibration)
+        score_map.observe_calibration(spec, curve, data.calibration, scales)
         noise = score_noise.score_noise(spec, scales, data)
         if data.reports is not None:
             score_noise.observe_reports(noise, data.reports)

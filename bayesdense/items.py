@@ -11,8 +11,10 @@ from bayesdense.laws import Array, expit, log1p_exp, logit
 FEW_ITEMS = 10.0
 #: Nodes for the normal noise beneath a count: the trapezoid rule, in standard deviations. Exact to
 #: 1e-6 while the noise is below 2 on the logit, as a count of `FEW_ITEMS` is wider than .3.
-_NODES = np.linspace(-7.0, 7.0, 85)
-_LOG_WEIGHTS = -0.5 * _NODES**2 - 0.5 * np.log(2 * np.pi) + np.log(_NODES[1] - _NODES[0])
+COUNT_NODES = np.linspace(-7.0, 7.0, 85)
+COUNT_LOG_WEIGHTS = (
+    -0.5 * COUNT_NODES**2 - 0.5 * np.log(2 * np.pi) + np.log(COUNT_NODES[1] - COUNT_NODES[0])
+)
 
 
 def item_variance(logit_score: Array, n_items: Array) -> Array:
@@ -70,9 +72,9 @@ def count_terms(
     Array
         One more axis than the arguments: the nodes of the trapezoid rule.
     """
-    logit_score = mean[..., None] + sd[..., None] * _NODES
+    logit_score = mean[..., None] + sd[..., None] * COUNT_NODES
     return (
-        _LOG_WEIGHTS
+        COUNT_LOG_WEIGHTS
         + log_coefficient[..., None]
         + n_correct[..., None] * logit_score
         - n_items[..., None] * log1p_exp(logit_score)

@@ -6,8 +6,9 @@ Of LLM i, with x the log of its effective size, the model says
 
 and the marginal likelihood is the integral over x. Law and map are the same for every LLM, so
 mean and variance are needed on one grid only; the residual enters as log weights of the nodes.
-`log_marginal` is the plain reference, `marginal_sum` the compiled sum that the sampler uses, with
-the gradient written by hand. No PyTensor here.
+`log_marginal` is the plain reference, `marginal_sum` the compiled sum, with the gradient written by
+hand, that a `pm.Model` uses; `joint_kernel.score_sum` is the same for the default residual, faster.
+No PyTensor here.
 """
 
 import math
@@ -139,6 +140,27 @@ def log_marginal(mean: Floats, var: Floats, log_weight: Floats, cells: Cells) ->
     total = log_weight + log_cells(mean, var, cells)
     top = total.max(axis=1)
     return np.asarray(top + np.log(np.exp(total - top[:, None]).sum(axis=1)))
+
+
+def marginal_sum_reference(
+    mean: Floats,
+    var: Floats,
+    log_weight: Floats,
+    logit_score: Floats,
+    benchmark_idx: Ints,
+    noise_idx: Ints,
+    first: Ints,
+) -> tuple[float, Floats, Floats, Floats]:
+    """`marginal_sum` in NumPy, for comparison: the sum over LLMs and its gradient."""
+    cells = Cells(logit_score, benchmark_idx, noise_idx, first)
+    each = log_marginal(mean, var, log_weight, cells)
+    share = np.exp(log_weight + log_cells(mean, var, cells) - each[:, None])
+    of_cell = share[np.repeat(np.arange(len(each)), np.diff(first))]
+    scaled = (logit_score[:, None] - mean[benchmark_idx]) / var[noise_idx]
+    d_mean, d_var = np.zeros_like(mean), np.zeros_like(var)
+    np.add.at(d_mean, benchmark_idx, of_cell * scaled)
+    np.add.at(d_var, noise_idx, 0.5 * of_cell * (scaled**2 - 1 / var[noise_idx]))
+    return float(each.sum()), d_mean, d_var, share
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

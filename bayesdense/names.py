@@ -26,9 +26,9 @@ PAPER_SLOPE_PER_DAY: Final = 0.006529
 SCHEMA_VERSION: Final = 1
 
 #: A fit where nothing else is asked: draws so that the worst parameter of the joint model has a
-#: bulk ESS of 1,600 on `densing`; the seed is recorded and printed.
-DEFAULT_DRAWS: Final = 2500
-DEFAULT_TUNE: Final = 500
+#: bulk ESS near 1,000 on `densing`; the seed is recorded and printed.
+DEFAULT_DRAWS: Final = 1000
+DEFAULT_TUNE: Final = 250
 DEFAULT_CHAINS: Final = 4
 DEFAULT_SEED: Final = 20250901
 #: Least and most of what a fit may be asked for, and most draws of all chains together: every

@@ -1,29 +1,25 @@
 """Sampling coordinates are a bijection, and their density the model's times the Jacobian."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, reduce
-from operator import add
+from functools import cache
 
 import numpy as np
-import pytensor
-import pytensor.tensor as pt
 import pytest
 from modelling import natural_log_density, small_observations
-from pytensor.compile.mode import Mode
 from scipy import stats
 
+from bayesdense import joint_kernel as kernel
+from bayesdense.arrays import Floats
 from bayesdense.build import build_from_observations
 from bayesdense.dataset import load_dataset
 from bayesdense.engine.coordinates import Coordinates
-from bayesdense.engine.cut import _reference_names
-from bayesdense.engine.runs import coordinates_of
+from bayesdense.engine.cut import _REFERENCE_OBSERVED, _REST_OBSERVED, _reference_names
+from bayesdense.engine.kernel_data import is_covered
+from bayesdense.engine.runs import coordinates_of, target_of
 from bayesdense.observations import Observations, observe
 from bayesdense.spec import ModelSpec, load_spec
-
-#: No rewrites: they would join the summands.
-PLAIN = Mode(linker="py", optimizer=None)
-NOTHING = np.zeros(0)
+from bayesdense.trends import TRENDS
 
 
 def joint(**options: object) -> tuple[ModelSpec, Observations]:
@@ -59,42 +55,39 @@ CASES: dict[str, Callable[[], tuple[ModelSpec, Observations]]] = {
     "known errors": lambda: densities(known=True, residual="composed", scale_trend=True),
     "student_t": lambda: densities(residual="student_t"),
 }
-type Compiled = Callable[..., list[np.ndarray]]
+#: PyTensor compiles what the kernel does not cover, in half a minute each: one of them always.
+COMPILED = [
+    case
+    if case == "student_t" or is_covered(CASES[case]()[0])
+    else pytest.param(case, marks=pytest.mark.slow)
+    for case in CASES
+]
 
 
 @cache
-def laid_out(case: str) -> tuple[ModelSpec, Observations, Coordinates, Compiled]:
-    """Coordinates of a case, and (z, given) -> log density, gradient, natural parameters."""
+def laid_out(case: str) -> tuple[ModelSpec, Observations, Coordinates]:
     spec, data = CASES[case]()
-    model = build_from_observations(spec, data)
-    where = coordinates_of(spec, data, model, terms=None, given=())
-    return spec, data, where, compiled(where)
+    return spec, data, coordinates_of(spec, data)
 
 
-def compiled(where: Coordinates) -> Compiled:
-    total = two_by_two(where.log_density)
-    outputs = [total, pt.grad(total, where.z), *where.natural.values()]
-    return pytensor.function([where.z, where.given], outputs, mode=PLAIN, on_unused_input="ignore")
-
-
-def two_by_two(total: pt.TensorVariable) -> pt.TensorVariable:
-    """The same sum, added two by two: Python's operations take 32 summands at most."""
-    if total.owner is None or total.owner.op != pt.add:
-        return total
-    return reduce(add, map(two_by_two, total.owner.inputs))
-
-
-def points(where: Coordinates, n: int, seed: int = 1) -> list[np.ndarray]:
+def points(where: Coordinates, n: int, seed: int = 1) -> list[Floats]:
     """Points about the start, some of them two units away."""
     rng = np.random.default_rng(seed)
     return [where.start + rng.normal(0, scale, where.size) for scale in np.linspace(0.3, 1.0, n)]
 
 
-def flat(natural: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.ravel(value) for value in natural])
+def unpacked(where: Coordinates, z: Floats) -> tuple[float, Floats]:
+    """Log Jacobian and theta of a point, nothing given."""
+    theta = np.zeros(where.n_theta)
+    return kernel.unpack(z, where.maps, where.slots, theta), theta
 
 
-def log_determinant(function: Callable[[np.ndarray], np.ndarray], z: np.ndarray) -> float:
+def natural_at(where: Coordinates, z: Floats, given: Floats | None = None) -> dict[str, Floats]:
+    """Natural parameters of one point."""
+    return {name: value[0] for name, value in where.natural(z[None], given).items()}
+
+
+def log_determinant(function: Callable[[Floats], Floats], z: Floats) -> float:
     """Log |det| of a Jacobian by differences of fourth order."""
     step, n = 1e-3, len(z)
     columns = []
@@ -109,60 +102,128 @@ def log_determinant(function: Callable[[np.ndarray], np.ndarray], z: np.ndarray)
     return float(value)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_density_is_the_models_times_the_jacobian(case: str) -> None:
-    spec, data, where, function = laid_out(case)
-    natural_density = natural_log_density(build_from_observations(spec, data))
-    natural_of = pytensor.function([where.z], list(where.natural.values()), mode=PLAIN)
-    for z in points(where, 2):
-        value, _, *natural = function(z, NOTHING)
-        assert flat(natural).shape == z.shape, "as many natural parameters as coordinates"
-        named = dict(zip(where.natural, natural, strict=True))
-        expected = sum(float(np.sum(term)) for term in natural_density(named))
-        expected += log_determinant(lambda at: flat(natural_of(at)), z)
-        assert float(value) == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_gradient(case: str) -> None:
-    _, _, where, function = laid_out(case)
-    z = points(where, 1, seed=2)[0]
-    gradient = function(z, NOTHING)[1]
+def assert_slope(
+    function: Callable[[Floats], float], gradient: Floats, z: Floats, seed: int = 4
+) -> None:
+    """A gradient is that of a function, in random directions."""
     assert np.isfinite(gradient).all()
-    rng = np.random.default_rng(4)
-    for direction in rng.normal(size=(4, where.size)):
+    for direction in np.random.default_rng(seed).normal(size=(4, len(z))):
         step = 1e-5
-        ends = [float(function(z + s * step * direction, NOTHING)[0]) for s in (1, -1)]
-        expected = (ends[0] - ends[1]) / (2 * step)
+        expected = (function(z + step * direction) - function(z - step * direction)) / (2 * step)
         assert gradient @ direction == pytest.approx(expected, rel=1e-5, abs=1e-3)
+
+
+# ---------------------------------------------------------------- the bijection
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_jacobian_is_that_of_the_map(case: str) -> None:
+    _, _, where = laid_out(case)
+    assert where.size == where.n_theta, "as many natural parameters as coordinates"
+    for z in points(where, 2):
+        expected = log_determinant(lambda at: unpacked(where, at)[1], z)
+        assert unpacked(where, z)[0] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_are_pulled_back_by_the_chain_rule(case: str) -> None:
+    """Of a made-up function of theta; the log Jacobian's own is added."""
+    _, _, where = laid_out(case)
+    weights = np.random.default_rng(7).normal(size=where.n_theta)
+
+    def function(z: Floats) -> float:
+        log_jacobian, theta = unpacked(where, z)
+        return float(log_jacobian + weights @ np.sin(theta))
+
+    for z in points(where, 2, seed=2):
+        theta = unpacked(where, z)[1]
+        used_up = weights * np.cos(theta)
+        gradient = kernel.pull_back(z, theta, where.maps, where.slots, used_up)
+        assert_slope(function, gradient, z)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_point_has_parameters_in_their_support(case: str) -> None:
-    _, _, where, function = laid_out(case)
+    _, _, where = laid_out(case)
     rng = np.random.default_rng(3)
     for scale in (0.5, 1.0):
-        value, _, *natural = function(where.start + rng.normal(0, scale, where.size), NOTHING)
-        assert np.isfinite(value)
-        for name, found in zip(where.natural, natural, strict=True):
-            assert np.isfinite(found).all(), name
+        found = natural_at(where, where.start + rng.normal(0, scale, where.size))
+        assert set(found) == set(where.blocks)
+        for name, value in found.items():
+            assert np.isfinite(value).all(), name
             if name.endswith(("_sd", "_df", "_coef", "_exponent", "_slope")):
-                assert name == "residual_log_sd_slope" or (found > 0).all(), name
+                assert name == "residual_log_sd_slope" or (value > 0).all(), name
             if name in ("score_floor", "score_ceiling"):
-                assert ((found > 0) & (found < 1)).all(), name
+                assert ((value > 0) & (value < 1)).all(), name
+
+
+def test_natural_parameters_keep_the_shape_of_draws() -> None:
+    _, _, where = laid_out("joint")
+    z = where.start + np.random.default_rng(0).normal(0, 0.3, (2, 4, where.size))
+    found = where.natural(z)
+    for name, shape in where.shapes.items():
+        assert found[name].shape == (2, 4, *shape), name
+        np.testing.assert_array_equal(found[name][1, 2], natural_at(where, z[1, 2])[name])
+    theta = where.theta({name: value[1, 2] for name, value in found.items()})
+    np.testing.assert_array_equal(theta, unpacked(where, z[1, 2])[1])
+
+
+def test_one_point_is_enough() -> None:
+    _, _, where = laid_out("joint")
+    found, expected = where.natural(where.start), natural_at(where, where.start)
+    for name, shape in where.shapes.items():
+        assert found[name].shape == shape, name
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+# ---------------------------------------------------------------- densities
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_coordinates_are_of_the_variables_of_the_model(case: str) -> None:
+    spec, data, where = laid_out(case)
+    model = build_from_observations(spec, data)
+    shapes = {rv.name: tuple(rv.shape.eval()) for rv in model.free_RVs}
+    assert dict(where.shapes) == shapes
+
+
+@pytest.mark.parametrize("case", COMPILED)
+def test_density_is_the_models_times_the_jacobian(case: str) -> None:
+    spec, data, where = laid_out(case)
+    natural_density = natural_log_density(build_from_observations(spec, data))
+    density = target_of(spec, data).log_density()
+    for z in points(where, 2):
+        expected = sum(float(np.sum(term)) for term in natural_density(natural_at(where, z)))
+        expected += unpacked(where, z)[0]
+        value, gradient = density(z)
+        assert value == pytest.approx(expected, rel=1e-10)
+        assert_slope(lambda at: density(at)[0], gradient, z)
+
+
+# ---------------------------------------------------------------- blocks
 
 
 def test_blocks_tile_the_vector() -> None:
-    _, _, where, _ = laid_out("joint")
-    covered = np.concatenate([np.arange(where.size)[block] for block in where.blocks.values()])
-    np.testing.assert_array_equal(covered, np.arange(where.size))
-    law = {name for name in where.blocks if name.startswith("law:")}
-    assert len(law) == 5 and "loss_floor" not in where.blocks
-    assert "law:floor_share" not in laid_out("additive")[2].blocks
+    _, _, where = laid_out("joint")
+    covered = np.concatenate([np.arange(where.n_theta)[block] for block in where.blocks.values()])
+    np.testing.assert_array_equal(covered, np.arange(where.n_theta))
+    np.testing.assert_array_equal(where.free, np.arange(where.n_theta))
+    assert where.names == list(where.blocks)
+    assert "loss_floor" in where.blocks and "loss_floor" not in laid_out("additive")[2].blocks
+
+
+def test_slots_are_where_the_variables_stand() -> None:
+    for case in CASES:
+        _, _, where = laid_out(case)
+        for name, at in where.slots._asdict().items():
+            if name == "discrepancy_sd" and "cell_sd" in where.blocks:
+                assert at == where.blocks["cell_sd"].start
+            else:
+                assert at == (where.blocks[name].start if name in where.blocks else -1), name
 
 
 def test_scale_parameters_are_sds_and_degrees_of_freedom() -> None:
-    _, _, where, _ = laid_out("latent")
+    _, _, where = laid_out("latent")
     frozen = {name for name, block in where.blocks.items() if where.scale_parameters[block].all()}
     partly = {name for name, block in where.blocks.items() if where.scale_parameters[block].any()}
     assert frozen == partly
@@ -174,22 +235,25 @@ def test_scale_parameters_are_sds_and_degrees_of_freedom() -> None:
         "loss_noise_sd",
     } <= frozen
     assert not {"growth_rate", "log_effective_params", "family_effect"} & frozen
-    assert "residual_log_sd_slope" not in {
-        name
-        for name, block in laid_out("composed")[2].blocks.items()
-        if laid_out("composed")[2].scale_parameters[block].any()
-    }
+    composed = laid_out("composed")[2]
+    assert not composed.scale_parameters[composed.blocks["residual_log_sd_slope"]].any()
+
+
+# ---------------------------------------------------------------- what z means
 
 
 def test_sizes_start_at_the_llms_own() -> None:
-    _, data, where, _ = laid_out("latent")
+    _, data, where = laid_out("latent")
     block = where.blocks["log_effective_params"]
     np.testing.assert_array_equal(where.start[block], data.llms.log_params)
+    np.testing.assert_array_equal(
+        natural_at(where, where.start)["log_effective_params"], data.llms.log_params
+    )
 
 
 def test_the_start_is_a_plausible_law() -> None:
-    _, data, where, function = laid_out("joint")
-    natural = dict(zip(where.natural, function(where.start, NOTHING)[2:], strict=True))
+    _, data, where = laid_out("joint")
+    natural = natural_at(where, where.start)
     centre = data.joint.benchmarks.loss_centre
     total = natural["loss_floor"] + natural["param_coef"] + natural["token_coef"]
     np.testing.assert_allclose(total, centre, err_msg="the loss at the ladder's centre")
@@ -197,12 +261,34 @@ def test_the_start_is_a_plausible_law() -> None:
     assert ((natural["loss_floor"] > 0) & (natural["loss_floor"] < 0.3 * centre)).all()
 
 
+def test_the_law_is_told_by_what_the_ladder_pins() -> None:
+    """Loss and elasticities at the centre move with one coordinate each, and only with it."""
+    _, data, where = laid_out("joint")
+    z = points(where, 1)[0]
+
+    def pinned(at: Floats) -> dict[str, Floats]:
+        natural = natural_at(where, at)
+        a, b = natural["param_coef"], natural["token_coef"]
+        loss = natural["loss_floor"] + a + b
+        return {
+            "token_coef": np.log(loss / data.joint.benchmarks.loss_centre),
+            "param_exponent": np.log(natural["param_exponent"] * a / loss),
+            "token_exponent": np.log(natural["token_exponent"] * b / loss),
+        }
+
+    before = pinned(z)
+    for moved in ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent"):
+        after = z.copy()
+        after[where.blocks[moved]] += 0.7
+        for name, value in pinned(after).items():
+            expected = before[name] + (0.7 if name == moved else 0.0)
+            np.testing.assert_allclose(value, expected, atol=1e-12, err_msg=f"{moved} on {name}")
+
+
 def test_quantile_maps_are_standard_normal_under_the_prior() -> None:
-    _, _, where, function = laid_out("densities")
-    names = list(where.natural)
+    _, _, where = laid_out("densities")
     for z in (-1.5, 0.0, 2.0):
-        at = np.full(where.size, z)
-        found = dict(zip(names, function(at, NOTHING)[2:], strict=True))
+        found = natural_at(where, np.full(where.size, z))
         assert found["growth_rate"] == pytest.approx(2 * z)
         assert stats.halfnorm.cdf(found["family_sd"]) == pytest.approx(stats.norm.cdf(z))
         assert found["residual_sd"] == pytest.approx(np.exp(-0.2 + 0.5 * z))
@@ -219,47 +305,71 @@ def test_noise_that_no_data_pin_hangs_on_its_mean() -> None:
         sum_of_squares=data.reports.sum_of_squares[:2],
         degrees=data.reports.degrees[:2],
     )
-    data = replace(data, reports=only)
-    model = build_from_observations(spec, data)
-    where = coordinates_of(spec, data, model, terms=None, given=())
-    function = compiled(where)
-    moved = where.start.copy()
-    moved[where.blocks["protocol_sd_mean"]] += 1.0
-    names = list(where.natural)
-    before, after = (
-        dict(zip(names, function(z, NOTHING)[2:], strict=True)) for z in (where.start, moved)
-    )
-    changed = before["protocol_sd"] != after["protocol_sd"]
+    where = coordinates_of(spec, replace(data, reports=only))
     pinned = np.isin(np.arange(5), only.benchmark_idx)
-    np.testing.assert_array_equal(changed, ~pinned)
+    for name in ("protocol_sd_mean", "protocol_sd_sd"):
+        moved = where.start + 0.5  # an offset of nothing has no unit that could matter
+        before = natural_at(where, moved)["protocol_sd"]
+        moved[where.blocks[name]] += 1.0
+        changed = before != natural_at(where, moved)["protocol_sd"]
+        np.testing.assert_array_equal(changed, ~pinned)
+    theta = natural_at(where, where.start + 0.5)
+    offset = (np.log(theta["protocol_sd"]) - theta["protocol_sd_mean"]) / theta["protocol_sd_sd"]
+    np.testing.assert_allclose(offset[~pinned], 0.5)
+
+
+# ---------------------------------------------------------------- parts of a model
 
 
 def test_given_variables_are_inputs_and_parts_add_up() -> None:
     """The two stages of a cut: their densities sum to the whole, at the same parameters."""
-    spec, data, whole, function = laid_out("joint")
-    model = build_from_observations(spec, data)
-    reference = _reference_names(spec, model)
-    assert {"loss", "loss_score", "param_exponent_sd", "map_noise_sd"} <= set(reference)
-    assert not {"score", "score_reports", "protocol_sd", "growth_rate"} & set(reference)
-    rest = [rv.name for rv in model.basic_RVs if rv.name not in reference]
-    given = [rv.name for rv in model.free_RVs if rv.name in reference]
-    first = coordinates_of(spec, data, model, terms=reference, given=())
-    second = coordinates_of(spec, data, model, terms=rest, given=given)
-    assert first.size + second.size == whole.size
-    assert second.given_names == tuple(given) and not first.given_names
-    assert set(first.natural) == set(given)
-    z = points(whole, 1, seed=5)[0]
-    value, _, *natural = function(z, NOTHING)
-    named = dict(zip(whole.natural, natural, strict=True))
+    spec, data, whole = laid_out("joint")
+    reference = [name for name in whole.blocks if name in _reference_names(spec)]
+    assert {"param_exponent_sd", "map_noise_sd", "loss_floor"} <= set(reference)
+    assert not {"protocol_sd", "growth_rate", "family_effect"} & set(reference)
+    rest = [name for name in whole.blocks if name not in reference]
+    first = target_of(spec, data, terms=[*reference, *_REFERENCE_OBSERVED], given=rest)
+    second = target_of(spec, data, terms=[*rest, *_REST_OBSERVED], given=reference)
+    assert first.coordinates.names == reference and second.coordinates.names == rest
+    assert first.coordinates.size + second.coordinates.size == whole.size
+    for z in points(whole, 3, seed=5):
+        value, slope = target_of(spec, data).log_density()(z)
+        theta = unpacked(whole, z)[1]
+        parts = []
+        for target in (first, second):
+            free = target.coordinates.free
+            given = theta.copy()
+            given[free] = np.nan  # what is sampled must not be read
+            parts.append(target.log_density(given)(z[free]))
+            natural = natural_at(target.coordinates, z[free], given)
+            for name, found in natural.items():
+                expected = theta[whole.blocks[name]].reshape(found.shape)
+                np.testing.assert_array_equal(found, expected, err_msg=name)
+        assert parts[0][0] + parts[1][0] == pytest.approx(value, rel=1e-12)
+        # the first stage knows nothing of the rest
+        assert first.log_density()(z[first.coordinates.free])[0] == parts[0][0]
+        # in the rest's coordinates nothing else counts
+        np.testing.assert_allclose(
+            parts[1][1], slope[second.coordinates.free], rtol=1e-9, atol=1e-9
+        )
 
-    def part(where: Coordinates) -> np.ndarray:
-        return np.concatenate([z[whole.blocks[name]] for name in where.blocks])
 
-    one, _, *law = compiled(first)(part(first), NOTHING)
-    for name, found in zip(first.natural, law, strict=True):
-        np.testing.assert_allclose(found, named[name], err_msg=name)
-    vector = flat([named[name] for name in given])
-    two, _, *others = compiled(second)(part(second), vector)
-    for name, found in zip(second.natural, others, strict=True):
-        np.testing.assert_allclose(found, named[name], err_msg=name)
-    assert float(one) + float(two) == pytest.approx(float(value), abs=1e-7)
+def test_a_trend_hypothesis_changes_no_coordinates_but_its_own() -> None:
+    _, _, one = laid_out("joint")
+    _, _, other = laid_out("no family")
+    assert set(one.blocks) - set(other.blocks) == {"growth_rate", "family_sd", "family_effect"}
+
+
+# ---------------------------------------------------------------- trends as matrices
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TRENDS if TRENDS[kind].is_linear])
+def test_basis_of_a_linear_trend_times_its_parameters_is_eta(kind: str) -> None:
+    trend, rng = TRENDS[kind], np.random.default_rng(8)
+    t = np.linspace(-2.0, 3.0, 7)
+    basis = trend.basis(t)
+    assert basis.shape == (7, len(trend.parameters)) and basis.dtype == float
+    for parameters in rng.normal(0, 3, (5, len(trend.parameters))):
+        theta = dict(zip(trend.parameters, parameters, strict=True))
+        expected = trend.eta(t, theta) + 0.0 * t
+        np.testing.assert_allclose(basis @ parameters, expected, rtol=1e-13, atol=1e-13)

@@ -4,27 +4,36 @@ import signal
 import threading
 import time
 from types import MappingProxyType, SimpleNamespace
+from typing import get_type_hints
 
 import numpy as np
-import pytensor.tensor as pt
+import pymc as pm
 import pytest
 import xarray as xr
+from modelling import small_observations
+from numba.core.dispatcher import Dispatcher
 from scipy import stats
 
-from bayesdense.engine import cut, joint
+from bayesdense import joint_kernel, vector_math
+from bayesdense.arrays import Floats, Ints
+from bayesdense.engine import cut, joint, pymc_target
 from bayesdense.engine import sample as sampling
 from bayesdense.engine.coordinates import Coordinates
 from bayesdense.engine.cut import _diagnostics
 from bayesdense.engine.interrupts import noticing_interrupts
-from bayesdense.engine.joint import whitening_of
-from bayesdense.engine.runs import Settings, part_of
+from bayesdense.engine.runs import Settings, coordinates_of, part_of
 from bayesdense.engine.sample import Draws, find_whitening, sample_nuts
-from bayesdense.engine.target import Target, compile_target
-from bayesdense.engine.whiten import Whitening, whiten_at_mode
+from bayesdense.engine.target import Target, kernel_target
+from bayesdense.engine.whiten import Whitening, linear, whiten_at_mode, whiten_by_draws
+from bayesdense.spec import load_spec
 
-MEAN = np.array([3.0, -1.0, 0.5])
-COVARIANCE = np.array([[4.0, 0.9, 0.0], [0.9, 0.25, 0.05], [0.0, 0.05, 0.1]])
+#: What is given: a theta whose first entry is the mean that all others follow.
+GIVEN = np.array([3.0, 0.0, 0.0, 0.0])
+MEAN = np.array([3.0, 0.675, 0.475])
+COVARIANCE = np.array([[4.0, 0.9, 0.9], [0.9, 0.25, 0.25], [0.9, 0.25, 0.34]])
 PRECISION = np.linalg.inv(COVARIANCE)
+#: No coordinate is frozen, or local.
+NONE = np.zeros(3, dtype=bool)
 
 
 def gaussian(z: np.ndarray) -> tuple[float, np.ndarray]:
@@ -32,30 +41,106 @@ def gaussian(z: np.ndarray) -> tuple[float, np.ndarray]:
     return -0.5 * error @ PRECISION @ error, -PRECISION @ error
 
 
+def gaussian_log_density(z: np.ndarray) -> float:
+    """The same with its constant."""
+    return float(stats.multivariate_normal(MEAN, COVARIANCE).logpdf(z))
+
+
 def laid_out() -> Coordinates:
-    """Normal(given, COVARIANCE); natural parameters are a vector and the exp of the last."""
-    z, given = pt.dvector("z"), pt.dvector("given")
-    error = z - given
+    """z ~ Normal(MEAN, COVARIANCE), as a chain: natural parameters are a vector and an exp.
+
+    place_0 ~ Normal(mean, 2), place_1 ~ .225 Normal(place_0, .97), and the log of width_sd
+    ~ Normal(place_1 - .2, .3).
+    """
+    k, none = joint_kernel, -1
+    second = np.array([1.0, 2.0, np.sqrt(0.0475), 0.3])
+    maps = k.Maps(
+        form=np.array([k.FIXED, k.LINEAR, k.LINEAR, k.EXPONENTIAL]),
+        shift=np.zeros(4),
+        scale=np.ones(4),
+        shift_at=np.full(4, none),
+        scale_at=np.full(4, none),
+        unit=np.ones(4),
+        lower_tail=np.ones(4),
+        upper_tail=np.ones(4),
+        log_centre=np.zeros(0),
+    )
+    priors = k.Priors(
+        dist=np.array([k.NO_PRIOR, k.NORMAL, k.NORMAL, k.LOG_NORMAL]),
+        first=np.zeros(4),
+        second=second,
+        first_at=np.array([none, 0, 1, 2]),
+        second_at=np.full(4, none),
+        unit=np.array([1.0, 1.0, 0.225, np.exp(-0.2)]),
+    )
     return Coordinates(
-        z=z,
-        given=given,
-        given_names=("mean",),
-        blocks=MappingProxyType({"place": slice(0, 2), "width_sd": slice(2, 3)}),
-        natural=MappingProxyType({"place": z[:2], "width_sd": pt.exp(z[2])}),
-        log_density=-0.5 * error @ pt.constant(PRECISION) @ error,
+        blocks=MappingProxyType(
+            {"mean": slice(0, 1), "place": slice(1, 3), "width_sd": slice(3, 4)}
+        ),
+        shapes=MappingProxyType({"mean": (1,), "place": (2,), "width_sd": (1,)}),
+        free=np.array([1, 2, 3]),
+        maps=maps,
+        slots=k.Slots(*([none] * len(k.Slots._fields))),
+        priors=priors,
         start=np.zeros(3),
     )
 
 
+def no_data() -> joint_kernel.Data:
+    """Tables without an entry, none of which is counted."""
+
+    def empty(table: type) -> object:
+        made = {
+            name: np.zeros(0, dtype=float if hint is Floats else np.int64)
+            if hint in (Floats, Ints)
+            else 0
+            for name, hint in get_type_hints(table).items()
+        }
+        return table(**made)
+
+    k = joint_kernel
+    scores = empty(k.Scores)._replace(basis=np.zeros((0, 1)), trend_at=np.zeros(1, dtype=np.int64))
+    parts = [empty(table) for table in (k.Losses, k.Points, k.Reports)]
+    return k.Data(laid_out().slots, np.zeros(4, dtype=np.int64), *parts, scores)
+
+
+def of_pytensor() -> Target:
+    """The same by PyTensor."""
+    with pm.Model() as model:
+        mean = pm.Flat("mean", shape=1)
+        first = pm.math.concatenate([mean, mean * 0.225])
+        place = pm.MvNormal("place", first, chol=np.linalg.cholesky(COVARIANCE[:2, :2]), shape=2)
+        pm.LogNormal("width_sd", place[1] - 0.2, 0.3, shape=1)
+    return pymc_target._compile(laid_out(), model, ["place", "width_sd"])
+
+
+@pytest.fixture(scope="module", params=["kernel", "pytensor"])
+def target(request: pytest.FixtureRequest) -> Target:
+    """Both ways to a density."""
+    return of_pytensor() if request.param == "pytensor" else kernel_target(laid_out(), no_data())
+
+
 @pytest.fixture(scope="module")
-def target() -> Target:
-    return compile_target(laid_out())
+def quick() -> Target:
+    """Where it does not matter which."""
+    return kernel_target(laid_out(), no_data())
 
 
 def drawn(target: Target, seed: int = 1, **changes: object) -> Draws:
-    settings = {"draws": 500, "tune": 200, "chains": 2, "cores": 1, "given": MEAN} | changes
-    whitening = settings.pop("whitening", Whitening(MEAN, np.linalg.cholesky(COVARIANCE)))
+    settings = {"draws": 500, "tune": 200, "chains": 2, "cores": 1, "given": GIVEN} | changes
+    whitening = settings.pop("whitening", straight(MEAN, np.linalg.cholesky(COVARIANCE)))
     return sample_nuts(target, whitening, seed=seed, **settings)  # type: ignore[arg-type]
+
+
+def straight(centre: np.ndarray, matrix: np.ndarray) -> Whitening:
+    """z = centre + matrix zeta."""
+    return linear(centre, np.zeros(len(centre)), np.arange(len(centre)), matrix)
+
+
+def parts(whitening: Whitening, n: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and matrix of a whitening that bends nothing."""
+    centre = whitening.apply(np.zeros(n))
+    return centre, (whitening.apply(np.eye(n)) - centre).T
 
 
 # ---------------------------------------------------------------- the target
@@ -63,33 +148,69 @@ def drawn(target: Target, seed: int = 1, **changes: object) -> Draws:
 
 def test_target_has_value_gradient_and_natural_parameters(target: Target) -> None:
     z = np.array([1.0, 2.0, 3.0])
-    value, gradient = target.log_density(z, MEAN)
-    expected, slope = gaussian(z)
-    assert value == pytest.approx(expected)
-    np.testing.assert_allclose(gradient, slope)
+    value, gradient = target.log_density(GIVEN)(z)
+    assert value == pytest.approx(gaussian_log_density(z))
+    np.testing.assert_allclose(gradient, gaussian(z)[1], rtol=1e-9)
     points = np.arange(24.0).reshape(2, 4, 3) / 10
-    natural = target.natural(points, MEAN)
-    assert natural["place"].shape == (2, 4, 2) and natural["width_sd"].shape == (2, 4)
-    np.testing.assert_allclose(natural["width_sd"], np.exp(points[..., 2]))
+    natural = target.coordinates.natural(points, GIVEN)
+    assert set(natural) == {"place", "width_sd"}
+    assert natural["place"].shape == (2, 4, 2) and natural["width_sd"].shape == (2, 4, 1)
+    np.testing.assert_allclose(natural["width_sd"][..., 0], np.exp(points[..., 2]))
     assert target.compile_seconds > 0
+
+
+def test_what_is_given_moves_the_density(target: Target) -> None:
+    z = np.array([0.3, -0.2, 0.1])
+    found = target.log_density()(z)[0]  # nothing given: a mean of 0
+    expected = stats.multivariate_normal(MEAN - 3 * np.array([1, 0.225, 0.225]), COVARIANCE)
+    assert found == pytest.approx(expected.logpdf(z))
 
 
 def test_whitened_coordinates_are_the_chain_rule(target: Target) -> None:
     scale = np.array([[1.0, 0.2, 0.0], [0.0, 2.0, 0.1], [0.3, 0.0, 0.5]])
-    zeta = np.array([0.4, -1.0, 2.0])
-    value, gradient = target.whitened(zeta, MEAN, scale, MEAN)
-    expected, slope = gaussian(MEAN + scale @ zeta)
-    assert value == pytest.approx(expected)
-    np.testing.assert_allclose(gradient, scale.T @ slope)
-    np.testing.assert_allclose(Whitening(MEAN, scale).apply(zeta), MEAN + scale @ zeta)
+    zeta, whitening = np.array([0.4, -1.0, 2.0]), straight(MEAN, scale)
+    value, gradient = target.whitened(whitening, GIVEN)(zeta)
+    z = MEAN + scale @ zeta
+    assert value == pytest.approx(gaussian_log_density(z))
+    np.testing.assert_allclose(gradient, scale.T @ gaussian(z)[1], rtol=1e-9)
+    np.testing.assert_allclose(whitening.apply(zeta), z)
     np.testing.assert_allclose(
-        Whitening(MEAN, scale).apply(np.stack([zeta, 2 * zeta]))[1], MEAN + scale @ zeta * 2
+        whitening.apply(np.stack([zeta, 2 * zeta]))[1], MEAN + scale @ zeta * 2
     )
 
 
-def test_chains_need_not_wait_for_one_another(target: Target) -> None:
-    """Compiled here and kept in no cache, so that the option is what runs."""
-    assert target.whitened.targetoptions["nogil"] is True  # type: ignore[attr-defined]
+@pytest.mark.parametrize("local", [NONE, np.array([True, False, True])], ids=["dense", "local"])
+def test_a_bent_whitening_is_the_change_of_variables(target: Target, local: np.ndarray) -> None:
+    """Its density is that of z times the Jacobian, up to a constant, and so is its gradient."""
+    whitening = whiten_by_draws(skewed(np.random.default_rng(6), 4000), local)
+    whitened, plain = target.whitened(whitening, GIVEN), target.log_density(GIVEN)
+    constants = []
+    for zeta in np.random.default_rng(7).normal(size=(6, 3)) * 1.5:
+        value, gradient = whitened(zeta)
+        constants.append(value - plain(whitening.apply(zeta))[0] - log_determinant(whitening, zeta))
+        for move in np.eye(3) * 1e-5:
+            numeric = (whitened(zeta + move)[0] - whitened(zeta - move)[0]) / 2e-5
+            assert gradient @ move / 1e-5 == pytest.approx(numeric, rel=1e-5, abs=1e-5)
+    np.testing.assert_allclose(constants, constants[0], atol=1e-6)
+
+
+def log_determinant(whitening: Whitening, zeta: np.ndarray) -> float:
+    steps = np.eye(len(zeta)) * 1e-4
+    slopes = (whitening.apply(zeta + steps) - whitening.apply(zeta - steps)) / 2e-4
+    sign, value = np.linalg.slogdet(slopes)
+    assert sign > 0, "one to one"
+    return float(value)
+
+
+def test_chains_need_not_wait_for_one_another() -> None:
+    compiled = [
+        value
+        for module in (joint_kernel, vector_math)
+        for value in vars(module).values()
+        if isinstance(value, Dispatcher)
+    ]
+    assert len(compiled) > 20
+    assert all(function.targetoptions["nogil"] is True for function in compiled)
 
 
 def test_scale_parameters_are_known_by_their_name() -> None:
@@ -100,20 +221,20 @@ def test_scale_parameters_are_known_by_their_name() -> None:
 
 
 def test_whitening_at_the_mode_makes_a_gaussian_round() -> None:
-    found = whiten_at_mode(gaussian, np.zeros(3), np.zeros(3, dtype=bool))
-    np.testing.assert_allclose(found.centre, MEAN, atol=1e-5)
-    np.testing.assert_allclose(found.scale @ found.scale.T, COVARIANCE, rtol=1e-4, atol=1e-5)
+    centre, scale = parts(whiten_at_mode(gaussian, np.zeros(3), NONE, NONE))
+    np.testing.assert_allclose(centre, MEAN, atol=1e-5)
+    np.testing.assert_allclose(scale @ scale.T, COVARIANCE, rtol=1e-4, atol=1e-5)
 
 
 def test_frozen_coordinates_stay_where_they_start() -> None:
     start, frozen = np.array([0.0, 0.0, 0.2]), np.array([False, False, True])
-    found = whiten_at_mode(gaussian, start, frozen)
-    assert found.centre[2] == 0.2
-    np.testing.assert_allclose(found.scale[2], [0, 0, 0.5])
+    centre, scale = parts(whiten_at_mode(gaussian, start, frozen, NONE))
+    assert centre[2] == 0.2
+    np.testing.assert_allclose(scale[2], [0, 0, 0.5])
     # what is left is the Gaussian given the frozen coordinate
     shift = COVARIANCE[:2, 2] / COVARIANCE[2, 2] * (0.2 - MEAN[2])
-    np.testing.assert_allclose(found.centre[:2], MEAN[:2] + shift, atol=1e-5)
-    inner = found.scale[:2, :2]
+    np.testing.assert_allclose(centre[:2], MEAN[:2] + shift, atol=1e-5)
+    inner = scale[:2, :2]
     np.testing.assert_allclose(inner @ inner.T, np.linalg.inv(PRECISION[:2, :2]), rtol=1e-3)
 
 
@@ -121,9 +242,8 @@ def test_directions_that_data_leave_open_get_a_bounded_scale() -> None:
     def ridge(z: np.ndarray) -> tuple[float, np.ndarray]:
         return -0.5 * (z[0] + z[1]) ** 2, -np.array([z[0] + z[1], z[0] + z[1]])
 
-    found = whiten_at_mode(ridge, np.array([1.0, 2.0]), np.zeros(2, dtype=bool))
-    scales = np.linalg.svd(found.scale)[1]
-    np.testing.assert_allclose(scales, [3.0, np.sqrt(0.5)], rtol=1e-3)
+    _, scale = parts(whiten_at_mode(ridge, np.array([1.0, 2.0]), NONE[:2], NONE[:2]), 2)
+    np.testing.assert_allclose(np.linalg.svd(scale)[1], [3.0, np.sqrt(0.5)], rtol=1e-3)
 
 
 def test_a_search_that_leaves_the_domain_comes_back() -> None:
@@ -132,32 +252,121 @@ def test_a_search_that_leaves_the_domain_comes_back() -> None:
             return -np.inf, np.full(1, np.nan)
         return float(3 * np.log(z[0]) - z[0]), np.array([3 / z[0] - 1])
 
-    found = whiten_at_mode(gamma, np.array([0.1]), np.zeros(1, dtype=bool))
-    assert found.centre[0] == pytest.approx(3.0, rel=1e-3)
-    assert found.scale[0, 0] == pytest.approx(np.sqrt(3.0), rel=1e-2)
+    found = whiten_at_mode(gamma, np.array([0.1]), NONE[:1], NONE[:1])
+    centre, scale = parts(found, 1)
+    assert centre[0] == pytest.approx(3.0, rel=1e-3)
+    assert scale[0, 0] == pytest.approx(np.sqrt(3.0), rel=1e-2)
 
 
 def test_find_whitening_freezes_scales_and_takes_what_is_given(target: Target) -> None:
-    found = find_whitening(target, MEAN)
-    assert found.centre[2] == 0.0
+    centre, _ = parts(find_whitening(target, GIVEN))
+    assert centre[2] == 0.0
     shift = COVARIANCE[:2, 2] / COVARIANCE[2, 2] * (0.0 - MEAN[2])
-    np.testing.assert_allclose(found.centre[:2], MEAN[:2] + shift, atol=1e-4)
+    np.testing.assert_allclose(centre[:2], MEAN[:2] + shift, atol=1e-4)
 
 
-def test_whitening_by_draws() -> None:
+#: Effects 0 and 3 meet each other only through the others: the precision is an arrow.
+ARROW = np.array(
+    [
+        [2.0, 0.7, -0.4, 0.0],
+        [0.7, 3.0, 0.5, 0.9],
+        [-0.4, 0.5, 1.5, 0.3],
+        [0.0, 0.9, 0.3, 4.0],
+    ]
+)
+LOCAL = np.array([True, False, False, True])
+
+
+def test_local_coordinates_cost_one_normal_each() -> None:
+    """At the mode and from draws: round all the same where the precision is an arrow."""
+    mean = np.array([1.0, -2.0, 0.5, 3.0])
+
+    def density(z: np.ndarray) -> tuple[float, np.ndarray]:
+        return -0.5 * (z - mean) @ ARROW @ (z - mean), -ARROW @ (z - mean)
+
+    covariance = np.linalg.inv(ARROW)
+    centre, scale = parts(whiten_at_mode(density, np.zeros(4), np.zeros(4, bool), LOCAL), 4)
+    np.testing.assert_allclose(centre, mean, atol=1e-3)
+    np.testing.assert_allclose(scale @ scale.T, covariance, atol=1e-4)
+    rng = np.random.default_rng(5)
+    found = whiten_by_draws(rng.multivariate_normal(mean, covariance, (4, 5000)), LOCAL)
+    back = found.apply(rng.normal(size=(40_000, 4)))
+    np.testing.assert_allclose(back.mean(axis=0), mean, atol=0.05)
+    np.testing.assert_allclose(np.cov(back.T), covariance, atol=0.03)
+    for slopes in (scale, parts(found, 4)[1]):
+        inner = slopes[np.ix_(LOCAL, LOCAL)]
+        assert (np.abs(inner[~np.eye(2, dtype=bool)]) < 1e-9).all()
+
+
+def test_effects_of_families_are_local() -> None:
+    spec = load_spec("joint")
+    where = coordinates_of(spec, small_observations(spec))
+    assert set(np.flatnonzero(where.local)) == set(
+        range(*where.blocks["family_effect"].indices(where.size))
+    )
+
+
+def skewed(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Four chains of correlated draws: skewed to the right, to the left, and heavy-tailed."""
+    normal = rng.multivariate_normal(np.zeros(3), np.full((3, 3), 0.6) + 0.4 * np.eye(3), (4, n))
+    right, left, heavy = np.moveaxis(normal, -1, 0)
+    return np.stack(
+        [5 + np.exp(0.4 * right), -np.exp(0.3 * left), 3 * np.sinh(1.2 * np.arcsinh(heavy))],
+        axis=-1,
+    )
+
+
+@pytest.mark.parametrize("local", [NONE, np.array([False, True, False])], ids=["dense", "local"])
+def test_standard_normal_draws_need_no_whitening(local: np.ndarray) -> None:
     rng = np.random.default_rng(0)
-    many = rng.multivariate_normal(MEAN, COVARIANCE, (4, 5000))
-    found = whitening_of(many)
-    np.testing.assert_allclose(found.centre, MEAN, atol=0.05)
-    np.testing.assert_allclose(found.scale @ found.scale.T, COVARIANCE, rtol=0.1, atol=0.01)
+    found = whiten_by_draws(rng.normal(size=(4, 5000, 3)), local)
+    for zeta in (np.zeros(3), *np.eye(3), *-np.eye(3), np.array([1.5, -1.5, 2.0])):
+        np.testing.assert_allclose(found.apply(zeta), zeta, atol=0.15)
 
 
-def test_few_draws_are_shrunk_towards_independence() -> None:
+def test_whitening_by_draws_of_a_gaussian() -> None:
+    rng = np.random.default_rng(0)
+    found = whiten_by_draws(rng.multivariate_normal(MEAN, COVARIANCE, (4, 5000)), NONE)
+    back = found.apply(rng.normal(size=(20_000, 3)))
+    sd = np.sqrt(np.diag(COVARIANCE))
+    np.testing.assert_allclose((back.mean(axis=0) - MEAN) / sd, 0.0, atol=0.05)
+    error = (np.cov(back.T) - COVARIANCE) / np.outer(sd, sd)
+    assert np.abs(error).max() < 0.06
+
+
+def test_whitened_skewed_draws_are_normal() -> None:
+    """Standard normals go to what the draws came from: quantiles, and ranks together."""
+    rng = np.random.default_rng(1)
+    found = whiten_by_draws(skewed(rng, 4000), NONE)
+    back = found.apply(rng.normal(size=(40_000, 3)))
+    fresh = skewed(rng, 10_000).reshape(-1, 3)
+    levels = stats.norm.cdf([-2, -1, 0, 1, 2])
+    expected = np.quantile(fresh, levels, axis=0)
+    error = (np.quantile(back, levels, axis=0) - expected) / fresh.std(axis=0)
+    assert np.abs(error).max() < 0.1
+    straight = fresh.mean(axis=0) + stats.norm.ppf(levels)[:, None] * fresh.std(axis=0)
+    assert np.abs((straight - expected) / fresh.std(axis=0)).max() > 0.3, "bends are needed"
+    ranks = [np.corrcoef(stats.rankdata(sample, axis=0).T) for sample in (back, fresh)]
+    np.testing.assert_allclose(*ranks, atol=0.05)
+
+
+@pytest.mark.parametrize("local", [NONE, np.array([False, True, False])], ids=["dense", "local"])
+def test_whitening_does_not_depend_on_units(local: np.ndarray) -> None:
+    draws = skewed(np.random.default_rng(2), 500)
+    zeta = np.random.default_rng(3).normal(size=(20, 3))
+    unit, origin = np.array([1e-3, 1.0, 50.0]), np.array([0.0, -7.0, 1e3])
+    expected = origin + unit * whiten_by_draws(draws, local).apply(zeta)
+    found = whiten_by_draws(origin + unit * draws, local).apply(zeta)
+    np.testing.assert_allclose((found - expected) / unit, 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_local", [0, 5, 19])
+def test_few_draws_are_shrunk_towards_independence(n_local: int) -> None:
     rng = np.random.default_rng(0)
     few = rng.normal(size=(1, 8, 20))  # their covariance has no inverse
-    found = whitening_of(few)
-    assert np.isfinite(found.scale).all()
-    assert np.linalg.cond(found.scale) < 20
+    _, slopes = parts(whiten_by_draws(few, np.arange(20) < n_local), 20)
+    assert np.isfinite(slopes).all()
+    assert np.linalg.cond(slopes) < 60
 
 
 # ---------------------------------------------------------------- sampling
@@ -179,7 +388,7 @@ def test_nuts_recovers_a_known_normal(target: Target) -> None:
 
 
 def test_a_poor_whitening_only_costs_time(target: Target) -> None:
-    z = drawn(target, draws=1500, whitening=Whitening(np.zeros(3), np.eye(3))).z.reshape(-1, 3)
+    z = drawn(target, draws=1500, whitening=straight(np.zeros(3), np.eye(3))).z.reshape(-1, 3)
     sd = np.sqrt(np.diag(COVARIANCE))
     assert np.abs((z.mean(axis=0) - MEAN) / sd).max() < 0.25
 
@@ -193,8 +402,8 @@ def test_a_seed_gives_the_same_draws_bit_by_bit(target: Target) -> None:
     np.testing.assert_array_equal(first, many)
 
 
-def test_statistics_are_those_that_the_checks_read(target: Target) -> None:
-    found = drawn(target, draws=50, tune=50).stats
+def test_statistics_are_those_that_the_checks_read(quick: Target) -> None:
+    found = drawn(quick, draws=50, tune=50).stats
     assert {"diverging", "depth", "maxdepth_reached", "n_steps", "energy", "step_size"} <= set(
         found
     )
@@ -229,7 +438,7 @@ def test_progress_of_parts_is_that_of_the_whole() -> None:
     assert part_of(None, before=0, total=1) is None
 
 
-def test_pilot_and_main_run_are_one_whole(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pilot_and_main_run_are_one_whole(quick: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(_: object, __: object, *, draws: int, tune: int, chains: int, **more: object) -> Draws:
         total = chains * (draws + tune)
         more["progress"](0, total, 0)  # type: ignore[operator]
@@ -239,19 +448,21 @@ def test_pilot_and_main_run_are_one_whole(target: Target, monkeypatch: pytest.Mo
     seen: list[Told] = []
     monkeypatch.setattr(joint, "find_whitening", lambda _: None)
     monkeypatch.setattr(joint, "sample_nuts", run)
-    joint.pilot_and_main(target, asked(seen))
-    assert seen == [(0, 7200, 0), (2400, 7200, 0), (2400, 7200, 0), (7200, 7200, 7)]
+    joint.pilot_and_main(quick, asked(seen))
+    pilot = 4 * (joint._PILOT_TUNE + joint._PILOT_DRAWS)
+    whole = pilot + 4 * 1200
+    assert seen == [(0, whole, 0), (pilot, whole, 0), (pilot, whole, 0), (whole, whole, 7)]
 
 
 def test_every_run_of_a_second_stage_is_told(
-    target: Target, monkeypatch: pytest.MonkeyPatch
+    quick: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hundred short runs without a word would look like a program that hangs."""
     seen: list[Told] = []
     for name, value in (("_POINTS", 3), ("_TUNE", 50), ("_DRAWS", 30)):
         monkeypatch.setattr(cut, name, value)
-    vectors = MEAN + np.arange(3)[:, None]
-    runs = cut._second_stage(target, vectors, asked(seen, draws=20))
+    vectors = GIVEN + np.arange(3)[:, None]
+    runs = cut._second_stage(quick, vectors, asked(seen, draws=20))
     assert [run.z.shape for run in runs] == [(2, 30, 3)] * 3
     assert {total for _, total, _ in seen} == {3 * 2 * 80}
     done = [count for count, _, _ in seen]
@@ -260,7 +471,7 @@ def test_every_run_of_a_second_stage_is_told(
         assert any(160 * k <= count <= 160 * (k + 1) for count in done), f"run {k} was silent"
 
 
-def test_a_shortened_trace_is_an_error(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shortened_trace_is_an_error(quick: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(sampler: object, interrupted: object) -> object:
         tree = finish(sampler, interrupted)
         return {
@@ -271,7 +482,7 @@ def test_a_shortened_trace_is_an_error(target: Target, monkeypatch: pytest.Monke
     finish = sampling._finish
     monkeypatch.setattr(sampling, "_finish", half)
     with pytest.raises(RuntimeError, match=r"nutpie returned .* draws instead of \(2, 50\)"):
-        drawn(target, draws=50, tune=50)
+        drawn(quick, draws=50, tune=50)
 
 
 # ---------------------------------------------------------------- interruption
@@ -383,3 +594,28 @@ def test_diagnostics_are_the_worst_over_parameters() -> None:
     assert rhat > 1.5 and bulk < 50 and tail < 1000
     rhat, bulk, _ = _diagnostics({"good": good})
     assert rhat < 1.02 and bulk > 1200
+
+
+# ---------------------------------------------------------------- the stages of a cut
+
+
+def test_the_first_stage_of_a_cut_samples_law_and_map_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it learns nothing about has no density there: sampled, it would wander off."""
+
+    class Asked(Exception):
+        pass
+
+    def run(target: Target, _: object) -> Draws:
+        found.append(target)
+        raise Asked
+
+    found: list[Target] = []
+    monkeypatch.setattr(cut, "pilot_and_main", run)
+    spec = load_spec("joint").with_options(feedback="cut", quadrature_spacing=1.0)
+    with pytest.raises(Asked):
+        cut.sample_cut(spec, small_observations(spec), asked([]))
+    names = set(found[0].coordinates.names)
+    assert {"loss_floor", "map_noise_sd", "param_exponent_mean"} <= names
+    assert not {"growth_rate", "residual_sd", "family_effect", "discrepancy_sd"} & names

@@ -87,6 +87,13 @@ def fit(
     sampler: Annotated[
         Sampler, typer.Option("--sampler", help="Program that draws from the posterior.")
     ] = Sampler.NUTPIE,
+    preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview",
+            help="A rough answer in seconds, from a normal approximation; writes nothing.",
+        ),
+    ] = False,
     threshold: ThresholdOption = None,
     no_report: Annotated[
         bool,
@@ -105,6 +112,9 @@ def fit(
     from bayesdense.cli.progress import Reporter
     from bayesdense.results import ensure_writable
 
+    if preview:
+        _preview(dataset, model, overrides or [], seed=seed, quiet=quiet, form=form)
+        return
     folder = out or FITS / _name_of(dataset)
     ensure_writable(folder, force=force)
     with Reporter(quiet=quiet) as progress:
@@ -148,6 +158,25 @@ def fit(
     emit(words.summary_answer(summary, *said), form)
     if checks.status == "fail":
         raise typer.Exit(1)
+
+
+def _preview(
+    dataset: str, model: str | None, overrides: list[str], *, seed: int, quiet: bool, form: Format
+) -> None:
+    """Print what a normal approximation says."""
+    from bayesdense.cli.progress import Reporter
+
+    with Reporter(quiet=quiet) as progress:
+        progress.stage(f"reading dataset {dataset}")
+        from bayesdense.dataset import load_dataset
+
+        data = load_dataset(dataset)
+        spec = _load_model(model, overrides, data)
+        progress.stage(f"approximating the posterior of {spec.name} on {data.name}")
+        from bayesdense.approximation import preview as approximate
+
+        found = approximate(spec, data, seed=seed)
+    emit(words.preview_answer(found), form)
 
 
 def _name_of(dataset: str) -> str:

@@ -13,6 +13,8 @@ from bayesdense.statements import format_number
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bayesdense.approximation import Preview
+
 type Spell = Callable[[float], str]
 
 
@@ -197,3 +199,27 @@ def growth_table(frame: "pd.DataFrame") -> Iterator[RenderableType]:
         columns = ("quantity", "median", "95 % interval", "unit")
         yield table(columns, cells, right=("median",), compact=True)
         yield ""
+
+
+def preview_answer(found: "Preview") -> Answer:
+    """Say what a normal approximation gives, and that it is one."""
+    payload = found.to_dict()
+    low, middle, high = (
+        found.doubling_time.months(prob) or "infinitely many" for prob in (0.025, 0.5, 0.975)
+    )
+    verdict = (
+        "importance sampling finds it good"
+        if found.is_reliable
+        else "too far from the posterior to be mended by weights: only a fit is to be quoted"
+    )
+    return Answer(
+        payload=payload,
+        rows=[flat(payload)],
+        body=(
+            f"PREVIEW of {found.model} on {found.dataset}: a normal approximation, no posterior.",
+            f"The density of a typical new LLM doubles about every {middle} months (95 % interval "
+            f"about {low} to {high}).",
+            f"k-hat {found.pareto_k:.1f}: {verdict}.",
+            "Nothing was written. Without --preview the posterior is sampled.",
+        ),
+    )

@@ -41,7 +41,9 @@ def loss_law(spec: ModelSpec, scales: Mapping[str, Floats]) -> LossLaw:
     return LossLaw(**found)
 
 
-def observe_losses(spec: ModelSpec, law: LossLaw, data: LossData) -> None:
+def observe_losses(
+    spec: ModelSpec, law: LossLaw, data: LossData, scales: Mapping[str, Floats]
+) -> None:
     """Add the reference losses: log L = log law + size effect + run effect + noise.
 
     A run's effect is one standard normal times a scale per benchmark, so that its losses are
@@ -55,13 +57,13 @@ def observe_losses(spec: ModelSpec, law: LossLaw, data: LossData) -> None:
     zeros = pt.zeros(len(data.log_loss))
     run_sd, cluster_var = zeros, pt.zeros(data.n_clusters)
     if data.clustered:
-        sds = variables(spec, "loss_noise", {}, *KINDS["loss_noise"]["clustered"])
+        sds = variables(spec, "loss_noise", scales, *KINDS["loss_noise"]["clustered"])
         cluster_benchmark = np.zeros(data.n_clusters, dtype=int)
         cluster_benchmark[data.cluster_idx] = j
         cluster_var = sds["size_effect_sd"][cluster_benchmark] ** 2
         run_sd = sds["run_effect_sd"][j]
     else:
-        sds = variables(spec, "loss_noise", {}, "loss_noise_sd")
+        sds = variables(spec, "loss_noise", scales, "loss_noise_sd")
     pm.CustomDist(
         "loss",
         mean,

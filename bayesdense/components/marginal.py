@@ -48,8 +48,11 @@ class MarginalSum(Op):  # type: ignore[misc]
     def perform(
         self, node: Apply, inputs: Sequence[np.ndarray], outputs: Sequence[list[Any]]
     ) -> None:
-        """Evaluate by the compiled kernel."""
-        for storage, value in zip(outputs, kernel.marginal_sum(*inputs), strict=True):
+        """Evaluate by NumPy: the reference of what is compiled."""
+        mean, var, log_weight, y = inputs[:4]
+        row, kind, first = (np.asarray(index, dtype=np.int64) for index in inputs[4:])
+        found = kernel.marginal_sum_reference(mean, var, log_weight, y, row, kind, first)
+        for storage, value in zip(outputs, found, strict=True):
             storage[0] = np.asarray(value)
 
     def pullback(

@@ -35,12 +35,14 @@ def score_map(spec: ModelSpec, scales: Mapping[str, Floats]) -> ScoreMap:
     return ScoreMap(**variables(spec, "score_map", scales, *ScoreMap._fields))
 
 
-def observe_calibration(spec: ModelSpec, curve: ScoreMap, data: CalibrationData) -> None:
+def observe_calibration(
+    spec: ModelSpec, curve: ScoreMap, data: CalibrationData, scales: Mapping[str, Floats]
+) -> None:
     """Add the calibration points: logit of the score = map + noise of the benchmark and of items.
 
     Item noise is normal on the logit, and binomial where hits or misses are few (`items`).
     """
-    noise_sd = variables(spec, "score_map", {}, "map_noise_sd")["map_noise_sd"]
+    noise_sd = variables(spec, "score_map", scales, "map_noise_sd")["map_noise_sd"]
     normal, counted = (
         np.flatnonzero(data.is_fit & is_it) for is_it in (~data.is_count, data.is_count)
     )

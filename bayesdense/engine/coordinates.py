@@ -1,7 +1,7 @@
 """Sampling coordinates: a bijection between a vector z and the model's natural parameters.
 
-The `pm.Model` defines the density, in natural parameters. Here stands a second set of
-coordinates in which that density is nearly round, and the log Jacobian between the two:
+The `pm.Model` defines the density, in natural parameters. Here stands a second set of coordinates
+in which that density is nearly round, as tables that `joint_kernel.unpack` reads:
 
 - a parameter with a prior of numbers: its prior's quantile map, or the log, so that z is about
   standard normal a priori;
@@ -10,158 +10,316 @@ coordinates in which that density is nearly round, and the log Jacobian between 
 - the loss law of a benchmark: what the ladder pins. At the ladder's centre these are the loss
   L0 = E + a + b, the elasticities alpha a / L0 and beta b / L0; what it pins less are the shares
   of E in L0 and of a in a + b. The natural parameters lie on a curved ridge, these do not.
+
+z has an entry for every natural parameter, in the same place.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-import pymc as pm
-import pytensor.tensor as pt
-from pymc.model.transform.conditioning import remove_value_transforms
-from pymc.model.transform.optimization import freeze_dims_and_data
-from pytensor.graph.replace import graph_replace
 
-from bayesdense.arrays import Floats
-from bayesdense.components.tensor import Tensor
-from bayesdense.laws import expit
+from bayesdense import joint_kernel as kernel
+from bayesdense.arrays import Floats, Ints
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.spec import ModelSpec
 
-#: Scale of -log(1 - share of the floor) in its coordinate: what ladders leave open.
-_FLOOR_SCALE = 0.15
+type Shape = tuple[int, ...]
+#: Variables whose distribution is no prior of the TOML: (mean, variable that is the sd).
+_EFFECTS: Mapping[str, str | None] = MappingProxyType(
+    {"log_effective_params": None, "density_error": None, "family_effect": "family_sd"}
+)
+_LAW = ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent")
+_DISTS = MappingProxyType(
+    {
+        "Normal": kernel.NORMAL,
+        "LogNormal": kernel.LOG_NORMAL,
+        "HalfNormal": kernel.HALF,
+        "Beta": kernel.BETA,
+        "Gamma": kernel.GAMMA,
+    }
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Coordinates:
-    """The bijection: blocks of z, natural parameters as expressions of z, and the log density.
+    """The bijection: where each variable stands in theta and in z, and the tables of its map.
 
     Attributes
     ----------
-    z
-        Symbolic vector of all coordinates.
-    given
-        Symbolic vector of variables that are held fixed, in the order of `given_names`.
-    blocks
-        Name -> slice of z.
-    natural
-        Name of every variable that z stands for -> its expression in z.
-    log_density
-        Log density of z: the model's in natural parameters plus the log Jacobian.
+    blocks, shapes
+        Name of every variable -> its slice of theta, and its shape.
+    free
+        Positions of the variables that are sampled; the others are given.
+    maps, slots, priors
+        Tables that `joint_kernel` reads.
     start
-        A point from which the mode is found, from priors and data.
+        z of the free variables from which the mode is found, from priors and data.
     """
 
-    z: Tensor
-    given: Tensor
-    given_names: tuple[str, ...]
     blocks: Mapping[str, slice]
-    natural: Mapping[str, Tensor]
-    log_density: Tensor
+    shapes: Mapping[str, Shape]
+    free: Ints
+    maps: kernel.Maps
+    slots: kernel.Slots
+    priors: kernel.Priors
     start: Floats
-
-    @property
-    def scale_parameters(self) -> np.ndarray:
-        """Mask of the coordinates of standard deviations and shapes of distributions."""
-        mask = np.zeros(self.size, dtype=bool)
-        for name, block in self.blocks.items():
-            mask[block] = name.endswith(("_sd", "_df"))
-        return mask
 
     @property
     def size(self) -> int:
         """Number of coordinates."""
-        return len(self.start)
+        return len(self.free)
 
+    @property
+    def n_theta(self) -> int:
+        """Number of natural parameters, those given included."""
+        return len(self.maps.form)
 
-class _Builder:
-    """Collects blocks while the maps are laid out; private to `coordinates`."""
+    @property
+    def names(self) -> list[str]:
+        """Variables that are sampled."""
+        is_free = np.isin(np.arange(self.n_theta), self.free)
+        return [name for name, block in self.blocks.items() if is_free[block].all()]
 
-    def __init__(self, z: Tensor) -> None:
-        self.z = z
-        self.blocks: dict[str, slice] = {}
-        self.start: list[Floats] = []
-        self.natural: dict[str, Tensor] = {}
-        self.log_jacobian: list[Tensor] = []
+    @property
+    def scale_parameters(self) -> np.ndarray:
+        """Mask of the coordinates of standard deviations and shapes of distributions."""
+        mask = np.zeros(self.n_theta, dtype=bool)
+        for name, block in self.blocks.items():
+            mask[block] = name.endswith(("_sd", "_df"))
+        return mask[self.free]
 
-    def take(self, name: str, start: Floats) -> Tensor:
-        """Claim the next entries of z."""
-        first = sum(len(part) for part in self.start)
-        self.start.append(start)
-        self.blocks[name] = slice(first, first + len(start))
-        return self.z[first : first + len(start)]
+    @property
+    def local(self) -> np.ndarray:
+        """Mask of the coordinates of effects of families, each with data of its own."""
+        mask = np.zeros(self.n_theta, dtype=bool)
+        if "family_effect" in self.blocks:
+            mask[self.blocks["family_effect"]] = True
+        return mask[self.free]
+
+    def theta(self, values: Mapping[str, Floats]) -> Floats:
+        """Put natural parameters into one vector; 0 where a variable is not among them."""
+        out = np.zeros(self.n_theta)
+        for name, value in values.items():
+            out[self.blocks[name]] = np.ravel(value)
+        return out
+
+    def natural(self, z: Floats, given: Floats | None = None) -> dict[str, Floats]:
+        """Natural parameters of points, (..., n) -> name -> (..., *shape), of what is sampled.
+
+        Parameters
+        ----------
+        z
+            Coordinates of free variables.
+        given
+            A theta with what is not sampled.
+        """
+        points = np.ascontiguousarray(z.reshape(-1, z.shape[-1]))
+        fixed = np.zeros(self.n_theta) if given is None else given
+        theta = kernel.unpack_all(points, self.free, fixed, self.maps, self.slots)
+        return {
+            name: theta[:, self.blocks[name]].reshape((*z.shape[:-1], *self.shapes[name]))
+            for name in self.names
+        }
 
 
 def coordinates(
     spec: ModelSpec,
-    model: pm.Model,
+    shapes: Mapping[str, Shape],
     scales: Mapping[str, Floats],
     informed: Mapping[str, Floats],
     *,
-    terms: Sequence[str] | None = None,
     given: Sequence[str] = (),
     guesses: Mapping[str, Floats] | None = None,
 ) -> Coordinates:
-    """Lay out the coordinates of a model that `build_model` made.
+    """Lay out the coordinates of a model.
 
     Parameters
     ----------
-    spec, model
-        The specification and the model built from it.
+    spec
+        The specification.
+    shapes
+        Free variables of the model -> their shapes, those that others hang on first.
     scales
         Data vectors that priors refer to (`Benchmarks.data_scales`).
     informed
         Variable -> 1 for the entries that data pin, 0 for others; absent: all pinned.
-    terms
-        Names of the model's variables whose log densities count; None: all of them.
     given
         Names of free variables that are inputs, not coordinates.
     guesses
         Where to start variables that no prior places.
     """
-    natural_model = remove_value_transforms(freeze_dims_and_data(model))
-    counted = [rv for rv in natural_model.basic_RVs if terms is None or rv.name in terms]
-    free = [rv for rv in natural_model.free_RVs if rv in counted]
-    shapes = {rv.name: rv.shape.eval() for rv in free}
-    priors = _all_priors(spec)
-    build = _Builder(pt.dvector("z"))
-    if "param_coef" in shapes:
-        _law_map(build, scales, shapes)
-    for name, shape in shapes.items():
-        if name not in build.natural:
-            _variable_map(build, name, shape, priors.get(name), scales, informed)
-    for name, guess in (guesses or {}).items():
-        if name in build.blocks:
-            build.start[list(build.blocks).index(name)] = guess
-    fixed = pt.dvector("given")
-    expressions = build.natural | _split(fixed, natural_model, given)
-    values = {
-        natural_model.rvs_to_values[natural_model[name]]: e for name, e in expressions.items()
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    ends = np.cumsum(list(sizes.values()))
+    blocks = {
+        name: slice(int(end) - sizes[name], int(end))
+        for name, end in zip(shapes, ends, strict=True)
     }
-    log_density = graph_replace(natural_model.logp(vars=counted), values, strict=False) + sum(
-        term.sum() for term in build.log_jacobian
-    )
+    tables = _Tables(int(ends[-1]), blocks, scales)
+    for name, prior in _all_priors(spec).items():
+        if name in blocks:
+            tables.prior(name, prior)
+            tables.map(name, prior, informed)
+    for name, sd in _EFFECTS.items():
+        if name in blocks:
+            tables.effect(name, sd)
+    if "param_coef" in blocks:
+        for name in _LAW:
+            if name in blocks:
+                tables.form[blocks[name]] = kernel.LAW
+    start = np.zeros(int(ends[-1]))
+    for name, guess in (guesses or {}).items():
+        if name in blocks:
+            start[blocks[name]] = guess
+    for name in given:
+        tables.form[blocks[name]] = kernel.FIXED
+    free = np.flatnonzero(tables.form != kernel.FIXED)
+    centre = scales.get("loss_centre", np.zeros(0)) if "param_coef" in blocks else np.zeros(0)
     return Coordinates(
-        z=build.z,
-        given=fixed,
-        given_names=tuple(given),
-        blocks=MappingProxyType(build.blocks),
-        natural=MappingProxyType(build.natural),
-        log_density=log_density,
-        start=np.concatenate(build.start),
+        blocks=MappingProxyType(blocks),
+        shapes=MappingProxyType(dict(shapes)),
+        free=free,
+        maps=tables.maps(np.log(centre)),
+        slots=_slots(blocks),
+        priors=tables.priors(),
+        start=start[free],
     )
 
 
-def _split(vector: Tensor, model: pm.Model, names: Sequence[str]) -> dict[str, Tensor]:
-    """Cut a vector into variables of the model."""
-    out, first = {}, 0
-    for name in names:
-        shape = tuple(int(n) for n in model[name].shape.eval())
-        size = int(np.prod(shape))
-        out[name] = vector[first : first + size].reshape(shape)
-        first += size
-    return out
+def _slots(blocks: Mapping[str, slice]) -> kernel.Slots:
+    """Where the kernel finds each variable; `cell_sd` is the discrepancy where it is the noise."""
+    found = {name: block.start for name, block in blocks.items()}
+    if "cell_sd" in found:
+        found["discrepancy_sd"] = found["cell_sd"]
+    return kernel.Slots(*(found.get(name, -1) for name in kernel.Slots._fields))
+
+
+class _Tables:
+    """Tables while they are filled; private to `coordinates`."""
+
+    def __init__(self, n: int, blocks: Mapping[str, slice], scales: Mapping[str, Floats]) -> None:
+        self._blocks, self._scales = blocks, scales
+        self.form, self._dist = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        self._shift, self._scale, self._unit = np.zeros(n), np.ones(n), np.ones(n)
+        self._lower_tail, self._upper_tail = np.ones(n), np.ones(n)
+        self._shift_at, self._scale_at, self._first_at, self._second_at = (
+            np.full(n, -1, dtype=np.int64) for _ in range(4)
+        )
+        self._first, self._second, self._prior_unit = np.zeros(n), np.ones(n), np.ones(n)
+
+    def maps(self, log_centre: Floats) -> kernel.Maps:
+        return kernel.Maps(
+            self.form,
+            self._shift,
+            self._scale,
+            self._shift_at,
+            self._scale_at,
+            self._unit,
+            self._lower_tail,
+            self._upper_tail,
+            log_centre,
+        )
+
+    def priors(self) -> kernel.Priors:
+        return kernel.Priors(
+            self._dist,
+            self._first,
+            self._second,
+            self._first_at,
+            self._second_at,
+            self._prior_unit,
+        )
+
+    def _number(self, value: "float | str | Prior") -> Floats | float:
+        """A parameter of a prior: a number or a vector of the data; 0 for a variable."""
+        if isinstance(value, Prior):
+            return 0.0
+        return self._scales[value] if isinstance(value, str) else float(value)
+
+    def _unit_of(self, prior: Prior) -> Floats | float:
+        return self._scales[prior.scale] if prior.scale else 1.0
+
+    def _hyper(self, name: str, key: str, prior: Prior) -> int:
+        """Position of the variable that is this parameter of the prior; -1 for a number."""
+        value = prior.kwargs.get(key)
+        return self._blocks[hyper_name(name, key)].start if isinstance(value, Prior) else -1
+
+    def prior(self, name: str, prior: Prior) -> None:
+        """Distribution of a variable, in PyMC's parameters, its unit worked in."""
+        at, unit, kwargs = self._blocks[name], self._unit_of(prior), prior.kwargs
+        self._dist[at], self._prior_unit[at] = _DISTS[prior.dist], unit
+        if prior.dist in ("Beta", "Gamma"):
+            self._first[at] = self._number(kwargs["alpha"])
+            beta = self._number(kwargs["beta"])
+            self._second[at] = beta / unit if prior.dist == "Gamma" else beta
+            return
+        sigma = self._number(kwargs["sigma"])
+        self._second_at[at] = self._hyper(name, "sigma", prior)
+        self._first_at[at] = self._hyper(name, "mu", prior)
+        if prior.dist == "LogNormal":
+            self._first[at] = self._number(kwargs["mu"]) + np.log(unit)
+            self._second[at] = sigma
+            return
+        self._first[at] = self._number(kwargs.get("mu", 0.0)) * unit
+        self._second[at] = sigma * unit
+
+    def effect(self, name: str, sd: str | None) -> None:
+        """Normal effects in units of their sd; other variables without a prior as they are."""
+        at = self._blocks[name]
+        self.form[at] = kernel.LINEAR
+        if sd is not None:
+            self._scale_at[at] = self._second_at[at] = self._blocks[sd].start
+            self._dist[at] = kernel.NORMAL
+
+    def map(self, name: str, prior: Prior, informed: Mapping[str, Floats]) -> None:
+        """Map of one variable by the form of its prior."""
+        at, unit, kwargs = self._blocks[name], self._unit_of(prior), prior.kwargs
+        self._unit[at] = unit
+        if prior.is_hierarchical:
+            self.form[at] = kernel.LINEAR if prior.dist == "Normal" else kernel.EXPONENTIAL
+            self._hierarchical(name, prior, informed.get(name, 1.0))
+        elif prior.dist in ("Normal", "LogNormal"):
+            self.form[at] = kernel.LINEAR if prior.dist == "Normal" else kernel.EXPONENTIAL
+            self._shift[at], self._scale[at] = (
+                self._number(kwargs["mu"]),
+                self._number(kwargs["sigma"]),
+            )
+        elif prior.dist == "HalfNormal":
+            self.form[at] = kernel.HALF_NORMAL
+            self._scale[at] = self._number(kwargs["sigma"]) * unit
+        else:
+            alpha, beta = self._number(kwargs["alpha"]), self._number(kwargs["beta"])
+            self._shift[at] = np.log(alpha) - np.log(beta)
+            if prior.dist == "Gamma":
+                self.form[at], self._scale[at] = kernel.EXPONENTIAL, 1 / np.sqrt(alpha)
+                return
+            self.form[at] = kernel.LOGISTIC
+            self._scale[at] = np.sqrt(1 / (alpha + 0.5) + 1 / (beta + 0.5))
+            self._lower_tail[at], self._upper_tail[at] = 1 / alpha, 1 / beta
+
+    def _hierarchical(self, name: str, prior: Prior, pinned: Floats | float) -> None:
+        """Centred about the prior's guess where data pin a variable, else about its mean."""
+        at = self._blocks[name]
+        is_pinned = np.broadcast_to(np.asarray(pinned) > 0, at.stop - at.start)
+        guess, sigma = _guess(prior, "mu"), prior.kwargs["sigma"]
+        mean_at, sd_at = self._hyper(name, "mu", prior), self._hyper(name, "sigma", prior)
+        number = 1.0 if sd_at >= 0 else float(sigma)  # type: ignore[arg-type]
+        self._shift[at] = np.where(is_pinned | (mean_at < 0), guess, 0.0)
+        self._shift_at[at] = np.where(is_pinned, -1, mean_at)
+        self._scale[at] = np.where(is_pinned, _PINNED_SCALE, number)
+        self._scale_at[at] = np.where(is_pinned, -1, sd_at)
+
+
+#: Unit of the coordinate of a hierarchical variable that data pin.
+_PINNED_SCALE = 0.3
+
+
+def _guess(prior: Prior, key: str) -> float:
+    """Prior guess of a parameter of a hierarchical variable."""
+    value = prior.kwargs[key]
+    number = value.kwargs[key] if isinstance(value, Prior) else value
+    return float(number)  # type: ignore[arg-type]  # a number: priors are two levels deep at most
 
 
 def _all_priors(spec: ModelSpec) -> dict[str, Prior]:
@@ -169,9 +327,8 @@ def _all_priors(spec: ModelSpec) -> dict[str, Prior]:
 
     def walk(name: str, prior: Prior) -> dict[str, Prior]:
         found = {name: prior}
-        for key, value in prior.kwargs.items():
-            if isinstance(value, Prior):
-                found |= walk(hyper_name(name, key), value)
+        for key, value in prior.inner.items():
+            found |= walk(hyper_name(name, key), value)
         return found
 
     out: dict[str, Prior] = {}
@@ -179,176 +336,3 @@ def _all_priors(spec: ModelSpec) -> dict[str, Prior]:
         for name, prior in component.priors.items():
             out |= walk(name, prior)
     return out
-
-
-def _unit(prior: Prior, scales: Mapping[str, Floats]) -> Floats | float:
-    """Unit of a prior, 1 where it has none."""
-    return scales[prior.scale] if prior.scale else 1.0
-
-
-def _law_map(build: _Builder, scales: Mapping[str, Floats], shapes: Mapping[str, Floats]) -> None:
-    """Loss law by what the ladder pins.
-
-    With phi the floor's share, 1 - phi = exp(-.15 h), h half-normal, and s the share of a in a + b:
-    E = L0 phi, a = L0 (1 - phi) s, b = L0 (1 - phi)(1 - s), alpha = u / ((1 - phi) s),
-    beta = v / ((1 - phi)(1 - s)). The Jacobian of (E, a, b) in (log L0, phi, s) is
-    L0^3 (1 - phi), without a floor that of (a, b) is L0^2; exponents add alpha beta.
-    """
-    n = int(shapes["param_coef"][0])
-    has_floor = "loss_floor" in shapes
-    centre = np.log(scales["loss_centre"])
-    log_loss = centre + build.take("law:log_loss", np.zeros(n))
-    floor_z = build.take("law:floor_share", np.zeros(n)) if has_floor else None
-    share_z = build.take("law:param_share", np.zeros(n))
-    elasticity = np.log(0.12)
-    log_u = elasticity + build.take("law:param_elasticity", np.zeros(n))
-    log_v = elasticity + build.take("law:token_elasticity", np.zeros(n))
-    share, rest = expit(share_z), expit(-share_z)
-    log_reducible = pt.zeros(n)
-    if floor_z is not None:
-        half_normal = _half_normal_quantile(floor_z)
-        log_reducible = -_FLOOR_SCALE * half_normal
-        build.natural["loss_floor"] = -pt.exp(log_loss) * pt.expm1(log_reducible)
-        log_slope = np.log(_FLOOR_SCALE / 2) + 0.5 * half_normal**2 - 0.5 * floor_z**2
-        build.log_jacobian.append(log_loss + 2 * log_reducible + log_slope)
-    log_s, log_r = pt.log(share), pt.log(rest)
-    log_alpha, log_beta = log_u - log_reducible - log_s, log_v - log_reducible - log_r
-    build.natural["param_coef"] = pt.exp(log_loss + log_reducible + log_s)
-    build.natural["token_coef"] = pt.exp(log_loss + log_reducible + log_r)
-    build.natural["param_exponent"] = pt.exp(log_alpha)
-    build.natural["token_exponent"] = pt.exp(log_beta)
-    build.log_jacobian.append(2 * log_loss + log_s + log_r + log_alpha + log_beta)
-
-
-def _variable_map(
-    build: _Builder,
-    name: str,
-    shape: Floats,
-    prior: Prior | None,
-    scales: Mapping[str, Floats],
-    informed: Mapping[str, Floats],
-) -> None:
-    """Map of one variable by the form of its prior."""
-    size = int(np.prod(shape))
-    z = build.take(name, np.zeros(size))
-    if prior is None:
-        value, log_jacobian = _EFFECTS[name](build, z)
-    elif prior.is_hierarchical:
-        value, log_jacobian = _hierarchical(build, name, z, prior, scales, informed)
-    else:
-        value, log_jacobian = _PRIOR_MAPS[prior.dist](z, prior, scales)
-    build.natural[name] = value.reshape(tuple(int(n) for n in shape))
-    build.log_jacobian.append(log_jacobian + pt.zeros(size))
-
-
-def _hierarchical(
-    build: _Builder,
-    name: str,
-    z: Tensor,
-    prior: Prior,
-    scales: Mapping[str, Floats],
-    informed: Mapping[str, Floats],
-) -> tuple[Tensor, Tensor]:
-    """Normal or log-normal about a mean and sd that are variables: centred where data pin it."""
-    mean, sd = (_parameter(build, name, key, prior, scales) for key in ("mu", "sigma"))
-    pinned = informed.get(name, 1.0)
-    guess = _prior_mean(prior)
-    linear = pinned * (guess + 0.3 * z) + (1 - pinned) * (mean + sd * z)
-    log_slope = pinned * np.log(0.3) + (1 - pinned) * pt.log(sd)
-    if prior.dist == "Normal":
-        unit = _unit(prior, scales)
-        return unit * linear, np.log(unit) + log_slope
-    value = pt.exp(linear) * _unit(prior, scales)
-    return value, pt.log(value) + log_slope
-
-
-def _parameter(
-    build: _Builder, name: str, key: str, prior: Prior, scales: Mapping[str, Floats]
-) -> Tensor:
-    """A parameter of a prior: a variable laid out before, or a number."""
-    value = prior.kwargs[key]
-    if not isinstance(value, Prior):
-        return pt.as_tensor(float(value))
-    hyper = hyper_name(name, key)
-    if hyper not in build.natural:
-        _variable_map(build, hyper, np.array([]), value, scales, {})
-    return build.natural[hyper]
-
-
-def _prior_mean(prior: Prior) -> float:
-    """Prior guess of the mean of a hierarchical variable."""
-    value = prior.kwargs["mu"]
-    mu = value.kwargs["mu"] if isinstance(value, Prior) else value
-    return float(mu)  # type: ignore[arg-type]  # a number: priors are two levels deep at most
-
-
-def _normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
-    """X = unit (mu + sigma z)."""
-    mu, sigma = float(prior.kwargs["mu"]), float(prior.kwargs["sigma"])  # type: ignore[arg-type]
-    unit = _unit(prior, scales)
-    return unit * (mu + sigma * z), pt.as_tensor(np.log(unit * sigma))
-
-
-def _log_normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
-    """X = unit exp(mu + sigma z)."""
-    mu, sigma = float(prior.kwargs["mu"]), float(prior.kwargs["sigma"])  # type: ignore[arg-type]
-    log_value = np.log(_unit(prior, scales)) + mu + sigma * z
-    return pt.exp(log_value), log_value + np.log(sigma)
-
-
-def _half_normal_quantile(z: Tensor) -> Tensor:
-    """Quantile of the standard half-normal at Phi(z)."""
-    return np.sqrt(2) * pt.erfcinv(0.5 * pt.erfc(z / np.sqrt(2)))
-
-
-def _half_normal(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
-    """X = sigma sqrt 2 erfcinv(1 - Phi(z)): the prior's quantile at Phi(z)."""
-    sigma = float(prior.kwargs["sigma"]) * _unit(prior, scales)  # type: ignore[arg-type]
-    standard = _half_normal_quantile(z)
-    return sigma * standard, np.log(sigma / 2) + 0.5 * standard**2 - 0.5 * z**2
-
-
-def _beta(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
-    """X = logistic(centre + z / sqrt(smaller parameter)): logit, about unit scale a priori."""
-    alpha, beta = (
-        scales[value] if isinstance(value, str) else np.float64(value)  # type: ignore[arg-type]
-        for value in (prior.kwargs["alpha"], prior.kwargs["beta"])
-    )
-    slope = 1 / np.sqrt(np.minimum(alpha, beta))
-    position = np.log(alpha / beta) + slope * z
-    value = expit(position)
-    return value, pt.log(value) + pt.log(expit(-position)) + np.log(slope)
-
-
-def _gamma(z: Tensor, prior: Prior, scales: Mapping[str, Floats]) -> tuple[Tensor, Tensor]:
-    """X = unit exp(log mean + z / sqrt alpha)."""
-    alpha, beta = float(prior.kwargs["alpha"]), float(prior.kwargs["beta"])  # type: ignore[arg-type]
-    slope = 1 / np.sqrt(alpha)
-    log_value = np.log(_unit(prior, scales)) + np.log(alpha / beta) + slope * z
-    return pt.exp(log_value), log_value + np.log(slope)
-
-
-_Map = Callable[[Tensor, Prior, Mapping[str, Floats]], tuple[Tensor, Tensor]]
-_PRIOR_MAPS: Mapping[str, _Map] = MappingProxyType(
-    {
-        "Normal": _normal,
-        "LogNormal": _log_normal,
-        "HalfNormal": _half_normal,
-        "Beta": _beta,
-        "Gamma": _gamma,
-    }
-)
-
-
-def _standard(build: _Builder, z: Tensor) -> tuple[Tensor, Tensor]:
-    """A variable that is its own coordinate."""
-    return z, pt.zeros_like(z)
-
-
-def _family(build: _Builder, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Family effects in units of their sd."""
-    sd = build.natural["family_sd"]
-    return sd * z, pt.log(sd) + pt.zeros_like(z)
-
-
-_EFFECTS = {"log_effective_params": _standard, "density_error": _standard, "family_effect": _family}

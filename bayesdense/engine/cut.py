@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import arviz as az
 import numpy as np
-import pymc as pm
 import xarray as xr
 
 from bayesdense.arrays import Floats
@@ -17,9 +16,11 @@ from bayesdense.engine.target import Target
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.observations import Observations
 from bayesdense.spec import ModelSpec
+from bayesdense.variables import sampled_variables
 
 #: Observed variables of the reference data: what law and map learn from under a cut.
 _REFERENCE_OBSERVED = ("loss", "loss_score", "loss_score_count")
+_REST_OBSERVED = ("score_reports", "score")
 _REFERENCE_COMPONENTS = ("loss_law", "loss_noise", "score_map")
 #: Draws of law and map that the second stage is run for, and chains and length of each run.
 _POINTS, _CHAINS, _TUNE, _DRAWS = 100, 2, 250, 250
@@ -27,9 +28,7 @@ _POINTS, _CHAINS, _TUNE, _DRAWS = 100, 2, 250, 250
 _NINE_IN_TEN = (0.9, 0.1, 0.1)
 
 
-def sample_cut(
-    spec: ModelSpec, data: Observations, model: pm.Model, settings: Settings
-) -> Posterior:
+def sample_cut(spec: ModelSpec, data: Observations, settings: Settings) -> Posterior:
     """Sample law and map from the reference data alone, then the rest given each of their draws.
 
     The posterior of law and map gets no feedback from the scores of LLMs. Stage two runs once for
@@ -38,20 +37,21 @@ def sample_cut(
     no R-hat can be taken over them, and the statistics of the first stage, whose draws are others,
     have dims of their own.
     """
-    first_names = _reference_names(spec, model)
-    rest = [rv.name for rv in model.basic_RVs if rv.name not in first_names]
-    given = [rv.name for rv in model.free_RVs if rv.name in first_names]
-    first = target_of(spec, data, model, terms=first_names)
-    second = target_of(spec, data, model, terms=rest, given=given)
+    sampled = list(sampled_variables(spec, data))
+    given = [name for name in sampled if name in _reference_names(spec)]
+    others = [name for name in sampled if name not in given]
+    first = target_of(spec, data, terms=[*given, *_REFERENCE_OBSERVED], given=others)
+    second = target_of(spec, data, terms=[*others, *_REST_OBSERVED], given=given)
     seeds = settings.seed.spawn(2)
     before, total = run_length(settings), run_length(settings) + _POINTS * _length(settings)
     began = time.perf_counter()
     told = part_of(settings.progress, before=0, total=total)
     drawn = pilot_and_main(first, replace(settings, seed=seeds[0], progress=told))
-    law = first.natural(drawn.z)
+    law = first.coordinates.natural(drawn.z)
     flat = {name: law[name].reshape(-1, *law[name].shape[2:]) for name in given}
     points = np.linspace(0, len(flat[given[0]]) - 1, _POINTS).astype(int)
-    vectors = np.stack([_vector(flat, given, point) for point in points])
+    where = second.coordinates
+    vectors = np.stack([where.theta({n: flat[n][point] for n in given}) for point in points])
     told = part_of(settings.progress, before=before, total=total, divergences=_divergences([drawn]))
     runs = _second_stage(second, vectors, replace(settings, seed=seeds[1], progress=told))
     values = _pool(second, runs, vectors, flat, points, settings)
@@ -84,19 +84,10 @@ def _divergences(runs: Sequence[Draws]) -> int:
     return sum(int(run.stats["diverging"].sum()) for run in runs)
 
 
-def _reference_names(spec: ModelSpec, model: pm.Model) -> list[str]:
-    """Variables of law, map and their noise, hyperparameters included, and what they explain."""
-    stems = [name for part in _REFERENCE_COMPONENTS for name in spec.used_priors(part)]
-    return [
-        rv.name
-        for rv in model.basic_RVs
-        if rv.name in _REFERENCE_OBSERVED
-        or any(rv.name in (stem, f"{stem}_mean", f"{stem}_sd") for stem in stems)
-    ]
-
-
-def _vector(values: Mapping[str, Floats], names: Sequence[str], draw: int) -> Floats:
-    return np.concatenate([values[name][draw].ravel() for name in names])
+def _reference_names(spec: ModelSpec) -> set[str]:
+    """Variables of law, map and their noise, hyperparameters included."""
+    stems = {name for part in _REFERENCE_COMPONENTS for name in spec.used_priors(part)}
+    return {stem + suffix for stem in stems for suffix in ("", "_mean", "_sd")}
 
 
 def _second_stage(target: Target, vectors: Floats, settings: Settings) -> list[Draws]:
@@ -138,7 +129,8 @@ def _pool(
     """Last draws of every run beside the draw of law and map that it was given, in one row."""
     kept = _kept(settings)
     parts = [
-        target.natural(run.z[:, -kept:], vector) for run, vector in zip(runs, vectors, strict=True)
+        target.coordinates.natural(run.z[:, -kept:], vector)
+        for run, vector in zip(runs, vectors, strict=True)
     ]
     pooled = {
         name: np.concatenate([part[name].reshape(-1, *part[name].shape[2:]) for part in parts])
@@ -165,7 +157,7 @@ def _stage_table(
     one = _diagnostics(law)
     found = np.array(
         [
-            _diagnostics(target.natural(run.z, vector))
+            _diagnostics(target.coordinates.natural(run.z, vector))
             for run, vector in zip(runs, vectors, strict=True)
         ]
     )

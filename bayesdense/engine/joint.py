@@ -3,16 +3,14 @@
 import logging
 import time
 from collections.abc import Mapping
-
-import numpy as np
-import pymc as pm
+from dataclasses import dataclass, replace
 
 from bayesdense.arrays import Floats
-from bayesdense.build import build_from_observations
 from bayesdense.engine.runs import Posterior, Settings, as_dataset, part_of, target_of
 from bayesdense.engine.sample import Draws, Progress, find_whitening, sample_nuts
 from bayesdense.engine.target import Target
-from bayesdense.engine.whiten import Whitening
+from bayesdense.engine.whiten import Whitening, whiten_by_draws
+from bayesdense.errors import SpecError
 from bayesdense.observations import Observations
 from bayesdense.sizes import quadrature_error
 from bayesdense.spec import ModelSpec
@@ -23,39 +21,94 @@ _LOG = logging.getLogger(__name__)
 #: has it, and how often the spacing may be halved for it.
 _FINE_ENOUGH, _MOST_HALVINGS = 0.01, 3
 #: The pilot run, from whose draws the main run is whitened.
-_PILOT_TUNE, _PILOT_DRAWS = 300, 300
+_PILOT_TUNE, _PILOT_DRAWS = 150, 250
 
 
-def sample_joint(
-    spec: ModelSpec, data: Observations, model: pm.Model, settings: Settings
-) -> Posterior:
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What a pilot run learnt of a model on one dataset, good for others of its shape.
+
+    Attributes
+    ----------
+    spec
+        The model, its grid of sizes as fine as the pilot's draws asked for.
+    target
+        The density on the dataset that it was learnt from.
+    whitening
+        Map under which the posterior was nearly a standard normal.
+    build_seconds, pilot_seconds
+        What it took.
+    """
+
+    spec: ModelSpec
+    target: Target
+    whitening: Whitening
+    build_seconds: float
+    pilot_seconds: float
+
+
+def sample_joint(spec: ModelSpec, data: Observations, settings: Settings) -> Posterior:
     """Sample everything at once: mode, pilot run, main run; models of densities only as well.
 
     If the pilot's draws show that a joint model's grid of sizes is too coarse for them, it is
     refined before the main run; `Posterior.spec` says what was used.
     """
-    target = target_of(spec, data, model)
-    timings = {"compile": target.compile_seconds}
-    began = time.perf_counter()
     pilot, main = settings.seeds(2)
-    first = _pilot(target, settings, pilot)
-    used = _refined(spec, data, model, target.natural(first.z))
+    return _sample(prepare_on(spec, data, settings, pilot), settings, main)
+
+
+def prepare_on(spec: ModelSpec, data: Observations, settings: Settings, seed: int) -> Prepared:
+    """Learn the posterior's shape from a pilot run, and how fine a grid it needs."""
+    began = time.perf_counter()
+    target = target_of(spec, data)
+    ready = time.perf_counter()
+    first = _pilot(target, settings, seed)
+    used = _refined(spec, data, target.coordinates.natural(first.z))
     if used != spec:
         _LOG.info("grid of sizes refined to a spacing of %g", used.options.quadrature_spacing)
-        target = target_of(used, data, build_from_observations(used, data))
-        timings["compile"] += target.compile_seconds
-    drawn = _main(target, whitening_of(first.z), settings, main)
-    timings["sample"] = time.perf_counter() - began
-    return Posterior(used, target.natural(drawn.z), drawn.stats, timings)
+        target = target_of(used, data)
+    whitening = whiten_by_draws(first.z, target.coordinates.local)
+    built = ready - began - target.compile_seconds
+    return Prepared(used, target, whitening, built, time.perf_counter() - ready)
 
 
-def _refined(
-    spec: ModelSpec, data: Observations, model: pm.Model, values: Mapping[str, Floats]
-) -> ModelSpec:
+def sample_prepared(prepared: Prepared, data: Observations, settings: Settings) -> Posterior:
+    """Sample the posterior on other data of the same shape, without a pilot run.
+
+    Raises
+    ------
+    SpecError
+        Where the data have another shape: other numbers of benchmarks, families or parameters.
+    """
+    began = time.perf_counter()
+    target = target_of(prepared.spec, data)
+    if target.coordinates.shapes != prepared.target.coordinates.shapes:
+        raise SpecError(
+            "the dataset has another shape than the one that was prepared (benchmarks, families "
+            "or what the model needs for them); prepare the model on it"
+        )
+    built = time.perf_counter() - began - target.compile_seconds
+    again = replace(prepared, target=target, build_seconds=built, pilot_seconds=0.0)
+    return _sample(again, settings, settings.seeds(1)[0])
+
+
+def _sample(prepared: Prepared, settings: Settings, seed: int) -> Posterior:
+    """Run for the draws that are kept."""
+    began, target = time.perf_counter(), prepared.target
+    drawn = _main(target, prepared.whitening, settings, seed, pilot=prepared.pilot_seconds > 0)
+    timings = {
+        "build": prepared.build_seconds,
+        "compile": target.compile_seconds,
+        "sample": prepared.pilot_seconds + time.perf_counter() - began,
+    }
+    return Posterior(prepared.spec, target.coordinates.natural(drawn.z), drawn.stats, timings)
+
+
+def _refined(spec: ModelSpec, data: Observations, values: Mapping[str, Floats]) -> ModelSpec:
     """Return the model with the coarsest grid, of halved spacings, that is fine enough."""
     if not spec.is_joint or spec.options.implementation == "latent":
         return spec
-    draws = as_dataset(model, values)
+    draws = as_dataset(spec, data, values)
     for _ in range(_MOST_HALVINGS):
         if quadrature_error(draws, spec, data.joint)["sd"] < _FINE_ENOUGH:
             return spec
@@ -66,7 +119,12 @@ def _refined(
 def pilot_and_main(target: Target, settings: Settings) -> Draws:
     """Run a pilot and a main run of one target."""
     pilot, main = settings.seeds(2)
-    return _main(target, whitening_of(_pilot(target, settings, pilot).z), settings, main)
+    return _main(
+        target,
+        whiten_by_draws(_pilot(target, settings, pilot).z, target.coordinates.local),
+        settings,
+        main,
+    )
 
 
 def _pilot(target: Target, settings: Settings, seed: int) -> Draws:
@@ -88,8 +146,12 @@ def _pilot(target: Target, settings: Settings, seed: int) -> Draws:
     )
 
 
-def _main(target: Target, whitening: Whitening, settings: Settings, seed: int) -> Draws:
+def _main(
+    target: Target, whitening: Whitening, settings: Settings, seed: int, *, pilot: bool = True
+) -> Draws:
     """Run for the draws that are kept."""
+    before = _pilot_length(settings) if pilot else 0
+    main = settings.chains * (settings.tune + settings.draws)
     return sample_nuts(
         target,
         whitening,
@@ -98,21 +160,9 @@ def _main(target: Target, whitening: Whitening, settings: Settings, seed: int) -
         chains=settings.chains,
         seed=seed,
         cores=settings.cores,
-        progress=part_of(
-            settings.progress, before=_pilot_length(settings), total=run_length(settings)
-        ),
+        progress=part_of(settings.progress, before=before, total=before + main),
         interrupted=settings.interrupted,
     )
-
-
-def whitening_of(z: Floats) -> Whitening:
-    """Whiten by the covariance of draws, shrunk towards its diagonal as far as they are few."""
-    points = z.reshape(-1, z.shape[-1])
-    sd = points.std(axis=0)
-    correlation = np.corrcoef(points.T)
-    weight = len(points) / (len(points) + points.shape[1])
-    shrunk = weight * correlation + (1 - weight) * np.eye(len(sd))
-    return Whitening(points.mean(axis=0), sd[:, None] * np.linalg.cholesky(shrunk))
 
 
 def run_length(settings: Settings) -> int:

@@ -5,16 +5,20 @@ import time
 
 import pymc as pm
 
+from bayesdense.build import build_from_observations
 from bayesdense.engine.runs import Posterior, Settings
 from bayesdense.names import CHAIN, DRAW
+from bayesdense.observations import Observations
 from bayesdense.spec import ModelSpec
 
 
-def sample_pymc(spec: ModelSpec, model: pm.Model, sampler: str, settings: Settings) -> Posterior:
+def sample_pymc(spec: ModelSpec, data: Observations, sampler: str, settings: Settings) -> Posterior:
     """Sample the model as it stands with `pm.sample`."""
     if sampler == "numpyro":
         importlib.import_module("bayesdense.components.marginal_jax")
     began = time.perf_counter()
+    model = build_from_observations(spec, data)
+    built = time.perf_counter()
     tree = pm.sample(
         draws=settings.draws,
         tune=settings.tune,
@@ -36,5 +40,5 @@ def sample_pymc(spec: ModelSpec, model: pm.Model, sampler: str, settings: Settin
         spec,
         {str(name): value.to_numpy() for name, value in posterior.items()},
         stats,
-        {"compile": 0.0, "sample": time.perf_counter() - began},
+        {"build": built - began, "compile": 0.0, "sample": time.perf_counter() - built},
     )

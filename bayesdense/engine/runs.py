@@ -1,20 +1,24 @@
 """What every way to a posterior shares: what is asked, what comes out, how progress is told."""
 
+import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 
+from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Floats
 from bayesdense.engine.coordinates import Coordinates, coordinates
 from bayesdense.engine.interrupts import Interrupted, never_interrupted
+from bayesdense.engine.kernel_data import TERMS, is_covered, kernel_data
 from bayesdense.engine.sample import Progress
-from bayesdense.engine.target import Target, compile_target
+from bayesdense.engine.target import Target, kernel_target
 from bayesdense.names import CHAIN, DRAW
-from bayesdense.observations import Observations
+from bayesdense.observations import JointObservations, Observations
 from bayesdense.spec import ModelSpec
+from bayesdense.trends import TRENDS
+from bayesdense.variables import labels_of, sampled_variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,44 +49,84 @@ class Posterior:
     stages: xr.Dataset | None = field(default=None)
 
 
-def as_dataset(model: pm.Model, values: Mapping[str, Floats]) -> xr.Dataset:
+def as_dataset(
+    spec: ModelSpec, data: Observations | JointObservations, values: Mapping[str, Floats]
+) -> xr.Dataset:
     """Draws with the model's dims and labels."""
     n_chains, n_draws = next(iter(values.values())).shape[:2]
+    dims, labels = sampled_variables(spec, data), labels_of(data)
     coords: dict[str, object] = {CHAIN: np.arange(n_chains), DRAW: np.arange(n_draws)}
-    variables = {}
-    for name, value in values.items():
-        dims = model.named_vars_to_dims.get(name, ())
-        coords |= {dim: [str(label) for label in model.coords[dim]] for dim in dims}
-        variables[name] = ((CHAIN, DRAW, *dims), value)
+    coords |= {dim: list(labels[dim]) for name in values for dim in dims[name]}
+    variables = {name: ((CHAIN, DRAW, *dims[name]), value) for name, value in values.items()}
     return xr.Dataset(variables, coords=coords)
 
 
 def target_of(
     spec: ModelSpec,
     data: Observations,
-    model: pm.Model,
     *,
     terms: Sequence[str] | None = None,
     given: Sequence[str] = (),
 ) -> Target:
-    """Lay out the coordinates of (part of) the model and compile its density."""
-    return compile_target(coordinates_of(spec, data, model, terms=terms, given=given))
+    """Lay out the coordinates of (part of) the model and make its density ready.
+
+    Parameters
+    ----------
+    spec, data
+        The specification and what it sees.
+    terms
+        Names of the variables whose log densities count; None: all of them.
+    given
+        Names of free variables that are inputs, not coordinates.
+    """
+    where = coordinates_of(spec, data, given=given)
+    if not is_covered(spec):
+        # PyMC takes seconds to import, and what the kernel covers does without
+        fallback = importlib.import_module("bayesdense.engine.pymc_target")
+        target: Target = fallback.pymc_target(where, spec, data, terms)
+        return target
+    return kernel_target(restricted(where, terms), tables_of(spec, data, where, terms))
+
+
+def tables_of(
+    spec: ModelSpec, data: Observations, where: Coordinates, terms: Sequence[str] | None
+) -> kernel.Data:
+    """Lay out the observations for the kernel."""
+    trend_at = [where.blocks[name].start for name in TRENDS[spec.trend].parameters]
+    present = (True, True, data.reports is not None, True)
+    counted = [
+        int(there and (terms is None or any(name in terms for name in of_term)))
+        for there, of_term in zip(present, TERMS, strict=True)
+    ]
+    return kernel_data(spec, data.joint, where.slots, np.array(trend_at), np.array(counted))
+
+
+def restricted(where: Coordinates, terms: Sequence[str] | None) -> Coordinates:
+    """Coordinates whose priors count for these variables only."""
+    if terms is None:
+        return where
+    dist = where.priors.dist.copy()
+    for name, block in where.blocks.items():
+        if name not in terms:
+            dist[block] = kernel.NO_PRIOR
+    return replace(where, priors=where.priors._replace(dist=dist))
 
 
 def coordinates_of(
     spec: ModelSpec,
     data: Observations,
-    model: pm.Model,
     *,
-    terms: Sequence[str] | None,
-    given: Sequence[str],
+    given: Sequence[str] = (),
 ) -> Coordinates:
     """Lay out the coordinates of (part of) the model."""
+    lengths = {dim: len(labels) for dim, labels in labels_of(data).items()}
+    shapes = {
+        name: tuple(lengths[dim] for dim in dims)
+        for name, dims in sampled_variables(spec, data).items()
+    }
     scales = data.benchmarks.data_scales() if data.benchmarks else {}
     guesses = {"log_effective_params": data.llms.log_params} if data.scores else {}
-    return coordinates(
-        spec, model, scales, _informed(data), terms=terms, given=given, guesses=guesses
-    )
+    return coordinates(spec, shapes, scales, _informed(data), given=given, guesses=guesses)
 
 
 def _informed(data: Observations) -> dict[str, Floats]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import nutpie
 import xarray as xr
+from nutpie.compile_pymc import CompiledPyMCModel
 from nutpie.compiled_pyfunc import from_pyfunc
 from threadpoolctl import threadpool_limits
 
@@ -17,6 +18,7 @@ from bayesdense.arrays import Floats
 from bayesdense.engine.interrupts import Interrupted, never_interrupted
 from bayesdense.engine.target import Target
 from bayesdense.engine.whiten import Whitening, whiten_at_mode
+from bayesdense.joint_kernel import native
 
 #: nutpie ships no types.
 type Sampler = Any
@@ -48,11 +50,10 @@ class Draws:
 
 def find_whitening(target: Target, given: Floats | None = None) -> Whitening:
     """Whiten at the mode over everything but standard deviations."""
-    fixed = np.zeros(0) if given is None else given
     where = target.coordinates
     with threadpool_limits(limits=1):
         return whiten_at_mode(
-            lambda z: target.log_density(z, fixed), where.start, where.scale_parameters
+            target.log_density(given), where.start, where.scale_parameters, where.local
         )
 
 
@@ -78,7 +79,7 @@ def sample_nuts(
     """
     if interrupted():
         raise KeyboardInterrupt
-    model = _compiled_model(target, whitening, np.zeros(0) if given is None else given)
+    model = _compiled_model(target, whitening, target.nothing_given if given is None else given)
     # Chains are the parallel part: BLAS threads within them would only wait for each other.
     with threadpool_limits(limits=1):
         tree = _finish(
@@ -89,8 +90,7 @@ def sample_nuts(
                 chains=chains,
                 cores=cores,
                 seed=seed,
-                adaptation="low_rank",
-                init_mean=np.zeros(target.coordinates.size),
+                adaptation="diag",
                 save_warmup=False,
                 progress_bar=False,
                 progress_callback=_watch(progress) if progress else None,
@@ -131,16 +131,41 @@ def _is_finished(sampler: Sampler) -> bool:
 
 def _compiled_model(target: Target, whitening: Whitening, given: Floats) -> CompiledModel:
     """Wrap the target as nutpie's model; every chain calls the same compiled function."""
-    n = target.coordinates.size
-    centre, scale = whitening.centre, np.ascontiguousarray(whitening.scale)
+    n, names = target.coordinates.size, ["zeta"]
+    if target.packed is not None:
+        log_density, copy = native()
+        return CompiledPyMCModel(
+            dims={},
+            _coords={},
+            _shapes={"zeta": (n,)},
+            compiled_logp_func=log_density,
+            compiled_expand_func=copy,
+            initial_point_func=partial(_start, n),
+            shared_data={},
+            shared_var_keys={},
+            user_data=target.packed(whitening, given),
+            n_expanded=n,
+            shape_info=(names, [slice(0, n)], [(n,)]),
+            logp_func=None,
+            expand_func=None,
+            _n_dim=n,
+            reparameterized_names=None,
+        )
+    density = target.whitened(whitening, given)
+    return from_pyfunc(
+        n,
+        lambda: density,
+        lambda *_: lambda zeta: {"zeta": zeta},
+        [np.dtype("float64")],
+        [(n,)],
+        names,
+        make_initial_point_fn=partial(_start, n),
+    )
 
-    def make_log_density() -> Callable[[Floats], tuple[float, Floats]]:
-        return lambda zeta: target.whitened(zeta, centre, scale, given)
 
-    def make_expand(*_: int) -> Callable[[Floats], dict[str, Floats]]:
-        return lambda zeta: {"zeta": zeta}
-
-    return from_pyfunc(n, make_log_density, make_expand, [np.dtype("float64")], [(n,)], ["zeta"])
+def _start(n: int, seed: int) -> Floats:
+    """Where a chain begins: a draw of what whitened coordinates would be."""
+    return np.random.default_rng(seed).standard_normal(n)
 
 
 def _watch(progress: Progress) -> Callable[[list[Any]], None]:

@@ -1,89 +1,75 @@
-"""A log density with its gradient, compiled so that several chains can call it at once."""
+"""A log density with its gradient, compiled so that several chains can call it at once.
+
+Two ways lead to it. `joint_kernel` computes the joint models that it covers and needs nothing
+compiled but itself, once; any other `pm.Model` is compiled by PyTensor (`pymc_target`).
+Coordinates, and all that follows, are the same.
+"""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
-import pytensor
-import pytensor.tensor as pt
-from pytensor.compile.mode import get_mode
 
+from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Floats
 from bayesdense.engine.coordinates import Coordinates
+from bayesdense.engine.whiten import Whitening, unwhitened
 
-_NOTHING = np.zeros(0)
+#: Whitened point -> (log density, gradient), without the interpreter's lock.
+type LogDensity = Callable[[Floats], tuple[float, Floats]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """Compiled density of z given what is held fixed, and the way back to natural parameters."""
+    """Density of the coordinates z, given what is held fixed.
+
+    Attributes
+    ----------
+    coordinates
+        What z means.
+    whitened
+        (whitening, theta of what is given) -> log density of whitened points.
+    packed
+        The same as words for `joint_kernel.native`, which a sampler calls without
+        Python; None where PyTensor computes the density.
+    compile_seconds
+        What it took to get here.
+    """
 
     coordinates: Coordinates
-    #: (whitened point, centre, scale, given) -> (log density, gradient), without the GIL.
-    whitened: Callable[[Floats, Floats, Floats, Floats], tuple[float, Floats]]
-    _natural: Callable[[Floats, Floats], list[Floats]]
+    whitened: Callable[[Whitening, Floats], LogDensity]
+    packed: Callable[[Whitening, Floats], kernel.Words] | None
     compile_seconds: float
 
-    def log_density(self, z: Floats, given: Floats = _NOTHING) -> tuple[float, Floats]:
-        """Log density and gradient at z."""
-        n = self.coordinates.size
-        value, gradient = self.whitened(z, np.zeros(n), np.eye(n), given)
-        return float(value), gradient
+    @property
+    def nothing_given(self) -> Floats:
+        """The theta of a model of which everything is sampled."""
+        return np.zeros(self.coordinates.n_theta)
 
-    def natural(self, z: Floats, given: Floats = _NOTHING) -> dict[str, Floats]:
-        """Natural parameters of points, (chain, draw, n) -> name -> (chain, draw, *shape)."""
-        names = list(self.coordinates.natural)
-        points = z.reshape(-1, z.shape[-1])
-        columns = zip(*(self._natural(point, given) for point in points), strict=True)
-        return {
-            name: np.stack(column).reshape(*z.shape[:-1], *column[0].shape)
-            for name, column in zip(names, columns, strict=True)
-        }
+    def log_density(self, given: Floats | None = None) -> LogDensity:
+        """Log density of z and its gradient."""
+        fixed = self.nothing_given if given is None else given
+        return self.whitened(unwhitened(self.coordinates.size), fixed)
 
 
-def compile_target(coordinates: Coordinates) -> Target:
-    """Compile log density, gradient and natural parameters with PyTensor's numba backend.
-
-    Without fast math: free to reorder sums, the compiler does so in one way when it sees the whole
-    graph and in another when parts come from numba's cache, and a seed would give other draws on
-    the second run than on the first.
-    """
-    with pytensor.config.change_flags(numba__fastmath=False):
-        return _compile(coordinates)
-
-
-def _compile(coordinates: Coordinates) -> Target:
-    """Compile with the flags that are set."""
+def kernel_target(coordinates: Coordinates, data: kernel.Data) -> Target:
+    """Target of a joint model whose terms `joint_kernel` has."""
     began = time.perf_counter()
-    # The maps keep every parameter inside its support: PyMC's checks of it only cost time.
-    mode = get_mode("NUMBA").including("local_remove_check_parameter")
-    inputs = [coordinates.z, coordinates.given]
-    gradient = pt.grad(coordinates.log_density, coordinates.z)
-    density = pytensor.function(
-        inputs, [coordinates.log_density, gradient], mode=mode, on_unused_input="ignore"
-    ).vm.jit_fn
-    natural = pytensor.function(
-        inputs,
-        list(coordinates.natural.values()),
-        mode=mode,
-        on_unused_input="ignore",
-        trust_input=True,
-    )
+    free, maps, priors = coordinates.free, coordinates.maps, coordinates.priors
 
-    @numba.njit(nogil=True)
-    def whitened(  # type: ignore[no-untyped-def] # noqa: ANN202
-        zeta,  # noqa: ANN001
-        centre,  # noqa: ANN001
-        scale,  # noqa: ANN001
-        given,  # noqa: ANN001
-    ):
-        value, gradient = density(centre + scale @ zeta, given)
-        return value.item(), scale.T @ gradient
+    def packed(whitening: Whitening, given: Floats) -> kernel.Words:
+        return kernel.pack(maps, priors, data, free, given, whitening.table)
 
-    n = coordinates.size
-    start = coordinates.start
-    if not coordinates.given_names:
-        whitened(start, np.zeros(n), np.eye(n), _NOTHING)
-    return Target(coordinates, whitened, natural, time.perf_counter() - began)
+    def whitened(whitening: Whitening, given: Floats) -> LogDensity:
+        return kernel.called(packed(whitening, given))
+
+    return ready(Target(coordinates, whitened, packed, 0.0), began)
+
+
+def ready(target: Target, began: float) -> Target:
+    """Target that has been called once, so that it is compiled."""
+    where = target.coordinates
+    if where.size == where.n_theta:
+        target.log_density()(where.start)
+    return replace(target, compile_seconds=time.perf_counter() - began)

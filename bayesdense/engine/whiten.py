@@ -1,17 +1,31 @@
-"""Whitening: a linear map that makes the posterior's main part round, from its mode and Hessian."""
+"""Whitening: a map under which the posterior is nearly a standard normal.
+
+Coordinates are bent one by one, then turned and scaled together: from mode and Hessian, or from the
+draws of a pilot run.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
+from scipy.special import ndtri
 
-from bayesdense.arrays import Floats
+from bayesdense.arrays import Floats, Ints
+from bayesdense.joint_kernel import Whitened
 
 #: z -> (log density, gradient).
 type LogDensity = Callable[[Floats], tuple[float, Floats]]
 
+#: Step of differences of the gradient.
 _STEP = 1e-4
+#: Limits of the search for the mode: a rough one does, as the pilot run learns the rest.
+_SEARCH = MappingProxyType({"maxiter": 2000, "maxfun": 4000, "maxcor": 30})
+#: Quantiles by which a coordinate's shape is known, and the shapes that are tried.
+_N_QUANTILES = 100
+_SKEWS, _WEIGHTS = np.linspace(-1.0, 1.0, 41), np.linspace(0.6, 1.4, 17)
 #: Posterior scale assumed for coordinates that are left out of the mode search.
 _FROZEN_SCALE = 0.5
 #: Posterior scales in z above this are the prior's business, not the Hessian's.
@@ -20,17 +34,98 @@ _MAX_SCALE = 3.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Whitening:
-    """z = centre + scale zeta."""
+    """z = shift + width sinh(weight (asinh u + skew)), u = centre + matrix zeta[dense] + own zeta.
 
-    centre: Floats
-    scale: Floats
+    Effects of families, of which there may be thousands, are independent of each other given all
+    else: they hang on what is `dense` and on a normal of their own (`own`, 0 for the dense).
+
+    Attributes
+    ----------
+    table
+        The six vectors side by side, `dense` and the matrix, as `joint_kernel.colour` reads them.
+    """
+
+    table: Whitened
 
     def apply(self, zeta: Floats) -> Floats:
         """Coordinates of whitened points, (..., n)."""
-        return np.asarray(self.centre + zeta @ self.scale.T)
+        shift, width, skew, weight, centre, own = self.table.bends.T
+        u = centre + zeta[..., self.table.dense] @ self.table.matrix.T + own * zeta
+        return np.asarray(shift + width * np.sinh(weight * (np.arcsinh(u) + skew)))
 
 
-def whiten_at_mode(log_density: LogDensity, start: Floats, frozen: np.ndarray) -> Whitening:
+def _whitening(*columns: Floats, dense: Ints, matrix: Floats) -> Whitening:
+    """Whitening of shift, width, skew, weight, centre and own, and its matrix."""
+    bends = np.ascontiguousarray(np.column_stack(columns))
+    return Whitening(Whitened(bends, dense, np.ascontiguousarray(matrix)))
+
+
+def linear(centre: Floats, own: Floats, dense: Ints, matrix: Floats) -> Whitening:
+    """Whitening that bends nothing: z = centre + matrix zeta[dense] + own zeta."""
+    zeros, ones = np.zeros(len(centre)), np.ones(len(centre))
+    return _whitening(zeros, ones, zeros, ones, centre, own, dense=dense, matrix=matrix)
+
+
+def unwhitened(n: int) -> Whitening:
+    """Coordinates as they are."""
+    return linear(np.zeros(n), np.ones(n), np.zeros(0, dtype=np.int64), np.zeros((n, 0)))
+
+
+def whiten_by_draws(z: Floats, local: np.ndarray) -> Whitening:
+    """Whiten by draws, (chain, draw, n): bend each coordinate to a normal, then decorrelate.
+
+    Correlations are shrunk towards none as far as draws are few.
+
+    Parameters
+    ----------
+    z
+        Draws of a pilot run.
+    local
+        Mask of the effects of families.
+    """
+    points = z.reshape(-1, z.shape[-1])
+    shift, width, skew, weight = _bends(points)
+    u = np.sinh(np.arcsinh((points - shift) / width) / weight - skew)
+    centre, sd = u.mean(axis=0), u.std(axis=0)
+    standard, dense = (u - centre) / sd, np.flatnonzero(~local)
+    trust = len(u) / (len(u) + len(dense))
+    correlation = standard[:, dense].T @ standard[:, dense] / len(u)
+    root = np.linalg.cholesky(trust * correlation + (1 - trust) * np.eye(len(dense)))
+    normals = solve_triangular(root, standard[:, dense].T, lower=True)
+    matrix, own = np.zeros((len(sd), len(dense))), np.zeros(len(sd))
+    matrix[dense] = sd[dense, None] * root
+    slopes = trust * standard[:, local].T @ normals.T / len(u)
+    matrix[local] = sd[local, None] * slopes
+    own[local] = sd[local] * (standard[:, local] - normals.T @ slopes.T).std(axis=0)
+    return _whitening(shift, width, skew, weight, centre, own, dense=dense, matrix=matrix)
+
+
+def _bends(points: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Shift, width, skew and weight of every coordinate's sinh-arcsinh normal.
+
+    Skew and weight are those of a grid under which quantiles of draws and of the distribution are
+    most correlated (Filliben 1975); shift and width are the regression of the one on the other.
+    """
+    probabilities = (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES
+    observed = np.quantile(points, probabilities, axis=0).T
+    skews, weights = (grid.ravel() for grid in np.meshgrid(_SKEWS, _WEIGHTS, indexing="ij"))
+    bent = np.sinh(weights[:, None] * (np.arcsinh(ndtri(probabilities)) + skews[:, None]))
+    best = np.argmax(_standardized(observed) @ _standardized(bent).T, axis=1)
+    chosen = bent[best]
+    width = observed.std(axis=1) / chosen.std(axis=1)
+    shift = observed.mean(axis=1) - width * chosen.mean(axis=1)
+    return shift, width, skews[best], weights[best]
+
+
+def _standardized(rows: Floats) -> Floats:
+    """Rows with mean 0 and sd 1."""
+    deviations = rows - rows.mean(axis=1, keepdims=True)
+    return np.asarray(deviations / deviations.std(axis=1, keepdims=True))
+
+
+def whiten_at_mode(
+    log_density: LogDensity, start: Floats, frozen: np.ndarray, local: np.ndarray
+) -> Whitening:
     """Whiten by the Hessian at the mode over the coordinates that are not frozen.
 
     Parameters
@@ -42,8 +137,11 @@ def whiten_at_mode(log_density: LogDensity, start: Floats, frozen: np.ndarray) -
     frozen
         Mask of standard deviations: with them the density has no mode worth the name (it rises
         without bound as effects and their sd shrink together).
+    local
+        Mask of coordinates that are independent of each other given the others: effects of
+        families.
     """
-    free = np.flatnonzero(~frozen)
+    free = ~frozen
 
     def objective(x: Floats) -> tuple[float, Floats]:
         z = start.copy()
@@ -53,26 +151,57 @@ def whiten_at_mode(log_density: LogDensity, start: Floats, frozen: np.ndarray) -
             return 1e300, np.zeros_like(x)
         return -value, -gradient[free]
 
-    def hessian(x: Floats) -> Floats:
-        return _hessian(lambda point: objective(point)[1], x)
-
-    rough = minimize(objective, start[free], jac=True, method="L-BFGS-B", options={"maxiter": 2000})
-    found = minimize(
-        objective, rough.x, jac=True, hess=hessian, method="trust-exact", options={"maxiter": 30}
-    )
+    found = minimize(objective, start[free], jac=True, method="L-BFGS-B", options=_SEARCH)
     centre = start.copy()
     centre[free] = found.x
-    scale = np.eye(len(start)) * _FROZEN_SCALE
-    scale[np.ix_(free, free)] = _inverse_root(hessian(found.x))
-    return Whitening(centre, scale)
+    return whiten_about(log_density, centre, frozen, local)
 
 
-def _hessian(gradient: Callable[[Floats], Floats], x: Floats) -> Floats:
-    """Symmetric Hessian by central differences of the gradient."""
-    steps = np.eye(len(x)) * _STEP
-    rows = [(gradient(x + step) - gradient(x - step)) / (2 * _STEP) for step in steps]
-    matrix = np.array(rows)
-    return (matrix + matrix.T) / 2
+def whiten_about(
+    log_density: LogDensity, centre: Floats, frozen: np.ndarray, local: np.ndarray
+) -> Whitening:
+    """Whiten by the Hessian at a point, as `whiten_at_mode`."""
+    free = ~frozen
+
+    def gradient(x: Floats) -> Floats:
+        z = centre.copy()
+        z[free] = x
+        return np.asarray(-log_density(z)[1][free])
+
+    dense = np.flatnonzero(~local)
+    inner, slopes, variances = _arrow(gradient, centre[free], local[free])
+    root = np.eye(len(dense)) * _FROZEN_SCALE
+    at = np.flatnonzero(free[dense])
+    root[np.ix_(at, at)] = _inverse_root(inner)
+    matrix, own = np.zeros((len(centre), len(dense))), np.zeros(len(centre))
+    matrix[dense] = root
+    matrix[local] = slopes @ root[at]
+    own[local] = np.sqrt(variances)
+    return linear(centre, own, dense, matrix)
+
+
+def _arrow(
+    gradient: Callable[[Floats], Floats], x: Floats, local: np.ndarray
+) -> tuple[Floats, Floats, Floats]:
+    """Precision of the coordinates that are not local, and slopes and variances of these on them.
+
+    The Hessian is an arrow: local coordinates meet only the others, so that one difference along
+    all of them gives their diagonal D. With C the derivatives along the others in them, the
+    precision with the local ones integrated out is H - C D^-1 C', and given the others these have
+    means -D^-1 C' x and variances 1 / D.
+    """
+    others = np.flatnonzero(~local)
+
+    def difference(step: Floats) -> Floats:
+        return np.asarray((gradient(x + step) - gradient(x - step)) / (2 * _STEP))
+
+    steps = np.zeros((len(others), len(x)))
+    steps[np.arange(len(others)), others] = _STEP
+    rows = np.array([difference(step) for step in steps]).reshape(len(others), len(x))
+    inner = (rows[:, others] + rows[:, others].T) / 2
+    diagonal = np.maximum(difference(_STEP * local)[local], _MAX_SCALE**-2)
+    cross = rows[:, local]
+    return inner - (cross / diagonal) @ cross.T, -(cross / diagonal).T, 1 / diagonal
 
 
 def _inverse_root(precision: Floats) -> Floats:

@@ -24,7 +24,7 @@ from bayesdense.checks import check
 from bayesdense.dataset import load_dataset
 from bayesdense.files import write_text_atomic
 from bayesdense.inference import fit_observations
-from bayesdense.names import BENCHMARK, CHAIN, DEFAULT_DRAWS, DRAW
+from bayesdense.names import BENCHMARK, CHAIN, DRAW
 from bayesdense.observations import observe
 from bayesdense.results import Fit
 from bayesdense.simulate import simulate_observations
@@ -37,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 WORLDS: Mapping[str, Mapping[str, float]] = {"prior": {}, "flat": {"growth_rate": 0.0}}
 #: Draws a chain: z and ranks need no more than an ESS of a few hundred. A fit that fails a check of
 #: sampling is run again with the second number, and the second fit counts whatever it says.
-_DRAWS = (1000, DEFAULT_DRAWS)
+_DRAWS = (1000, 2500)
 #: The spacing of sizes that the pilot run of nearly every world asks for: asked for at once, one
 #: compilation is spared.
 _SPACING = 0.125

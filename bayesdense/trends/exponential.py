@@ -19,4 +19,5 @@ EXPONENTIAL = Trend(
     parameters=("trend_intercept", "growth_rate"),
     eta=_eta,
     growth_rate=_growth_rate,
+    is_linear=True,
 )

@@ -19,4 +19,5 @@ FLAT = Trend(
     parameters=("trend_intercept",),
     eta=_eta,
     growth_rate=_growth_rate,
+    is_linear=True,
 )
