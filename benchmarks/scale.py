@@ -28,7 +28,7 @@ def tiled(dataset: Dataset, n_llms: int) -> Dataset:
     if base.llms is None or base.scores is None:
         raise ValueError("a dataset with scores is needed")
     copies = -(-n_llms // len(base.llms))
-    llms, scores, reports = [], [], []
+    llms, scores = [], []
     for k in range(copies):
         llms.append(_renamed(base.llms, k, "llm", "family"))
         scores.append(_renamed(base.scores, k, "llm"))

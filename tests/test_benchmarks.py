@@ -12,7 +12,7 @@ import pymc as pm
 import pytest
 import xarray as xr
 
-from bayesdense import load_spec
+from bayesdense import load_dataset, load_spec
 from bayesdense.build import build_from_observations
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -278,3 +278,13 @@ def test_a_quick_race_says_all_that_is_asked(measures, monkeypatch) -> None:
     assert result["seeds"] == [1, 2]
     assert result["agreement"]["n_parameters"] == 2
     assert contenders.OURS in speed.as_text(result)
+
+
+def test_a_tiled_dataset_has_families_and_llms_of_its_own() -> None:
+    dataset = load_dataset("densing").base_only()
+    big = module("scale").tiled(load_dataset("densing"), 250)
+    assert dataset.llms is not None and big.llms is not None and big.scores is not None
+    assert len(big.llms) == big.llms["llm"].nunique() == 250
+    assert big.llms["family"].nunique() > 2 * dataset.llms["family"].nunique()
+    assert set(big.scores["llm"]) == set(big.llms["llm"])
+    assert not big.scores.duplicated(["llm", "benchmark"]).any()
