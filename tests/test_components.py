@@ -355,7 +355,8 @@ def test_gradient_of_the_marginal_sum() -> None:
     mean, var, log_weight, *others = problem
     _, *gradient = kernel.marginal_sum(mean, var, log_weight, *others)
     for ours, theirs in zip(doubled, gradient, strict=True):
-        np.testing.assert_allclose(ours, 2 * theirs)
+        # `perform` is NumPy's; the compiled sum leaves terms below exp(-40) of the largest out
+        np.testing.assert_allclose(ours, 2 * theirs, rtol=1e-9, atol=1e-15)
 
 
 def test_scores_are_drawn_at_sizes_by_their_weights() -> None:
