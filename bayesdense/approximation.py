@@ -59,7 +59,7 @@ class Preview:
         return bool(self.pareto_k <= RELIABLE_K)
 
     def to_dict(self) -> dict[str, object]:
-        """What `fit --preview --format json` prints."""
+        """What `fit --preview --format json` prints, as `preview.schema.json` says."""
         growth, time_ = self.growth_rate, self.doubling_time
         low, high = (None if np.isinf(end) else end for end in time_.interval())
         return {

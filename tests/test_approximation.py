@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from arviz_stats.base.array import array_stats
 from modelling import small_joint
-from program import invoke
+from program import hold, invoke
 
 import bayesdense as bd
 from bayesdense.dataset import load_dataset
@@ -97,6 +97,7 @@ def test_the_command_previews_and_writes_nothing(
     assert "Nothing was written" in out
     status, out, _ = invoke(monkeypatch, capsys, *command, "--format", "json")
     found = json.loads(out)
+    hold(found, "preview")
     assert found["preview"] is True and found["approximation"] == "laplace"
     assert not list(tmp_path.iterdir())
 
