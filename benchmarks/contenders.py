@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 
 from bayesdense import load_dataset, load_spec
 from bayesdense.inference import counts_of, fit_observations
-from bayesdense.names import DEFAULT_DRAWS
 from bayesdense.observations import Observations
 
 #: nutpie's settings that are tried; the best on the tuning seeds races on others.
@@ -60,11 +59,6 @@ def contenders(dataset: str) -> list[Contender]:
         # as many chains and draws as pm.sample takes by default on two cores
         Contender(
             "bayesdense 2x1000", lambda seed: run_bayesdense(dataset, seed, chains=2, draws=1000)
-        ),
-        Contender(
-            f"bayesdense 4x{DEFAULT_DRAWS} (fit's default)",
-            lambda seed: run_bayesdense(dataset, seed, chains=4, draws=DEFAULT_DRAWS),
-            is_slow=True,
         ),
     ]
     found += [
