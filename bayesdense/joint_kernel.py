@@ -53,7 +53,7 @@ _DOUBLES = ctypes.POINTER(ctypes.c_double)
 #: 8-byte words, whole numbers and the bits of others.
 type Words = Ints
 
-#: How a natural parameter follows from its coordinate z; `s` and `h` may be other parameters.
+#: How a natural parameter follows from its coordinate z (`Maps`).
 FIXED, LINEAR, EXPONENTIAL, HALF_NORMAL, LOGISTIC, LAW = range(6)
 #: Distributions of priors.
 NO_PRIOR, NORMAL, LOG_NORMAL, HALF, BETA, GAMMA = range(6)
@@ -141,7 +141,7 @@ class Losses(NamedTuple):
 
 
 class Points(NamedTuple):
-    """Calibration points: logits first, then `n_counts` counts."""
+    """Calibration points: logits first, then counts."""
 
     loss: Floats
     n_items: Floats
@@ -760,7 +760,7 @@ def _position(nodes: Floats, x: float) -> int:
 def _windows(
     nodes: Floats, log_widths: Floats, location: Floats, residual_sd: Floats
 ) -> tuple[Ints, Ints, Floats]:
-    """Nodes within 8 residual sds of every LLM's location, and what bounds the terms of others.
+    """Nodes within `_REACH_SDS` of every LLM's location, and what bounds the terms of others.
 
     Outwards the rule's widths grow by less than e^(1/2) a node and the bell falls by more, unless
     it is as wide as the grid is coarse there: then, and at the ends, there is no bound.
