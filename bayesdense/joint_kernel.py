@@ -54,7 +54,7 @@ _DOUBLES = ctypes.POINTER(ctypes.c_double)
 type Words = Ints
 
 #: How a natural parameter follows from its coordinate z (`Maps`).
-FIXED, LINEAR, EXPONENTIAL, HALF_NORMAL, LOGISTIC, LAW = range(6)
+FIXED, LINEAR, EXPONENTIAL, HALF_NORMAL, LOGISTIC, LAW, MAP = range(7)
 #: Distributions of priors.
 NO_PRIOR, NORMAL, LOG_NORMAL, HALF, BETA, GAMMA = range(6)
 
@@ -87,10 +87,12 @@ class Slots(NamedTuple):
 class Maps(NamedTuple):
     """Theta from z, entry by entry; see `unpack`.
 
-    With a = shift + theta[shift_at] and b = scale * theta[scale_at] (terms with index -1 absent):
+    With a = shift + theta[shift_at] and b = scale * theta[scale_at]^power (terms with index -1
+    absent):
     LINEAR unit (a + b z), EXPONENTIAL unit exp(a + b z), HALF_NORMAL b Q(z), LOGISTIC
     expit(a + B(z)). LAW entries belong to the loss laws, `log_centre` being the log of each
-    benchmark's loss at the ladder's centre.
+    benchmark's loss at the ladder's centre; MAP entries, ceiling and midpoint, to the score maps:
+    `level` and `room` are guesses, `log_params_ratio` and `log_tokens_ratio` say where.
     """
 
     form: Ints
@@ -98,10 +100,15 @@ class Maps(NamedTuple):
     scale: Floats
     shift_at: Ints
     scale_at: Ints
+    power: Floats
     unit: Floats
     lower_tail: Floats
     upper_tail: Floats
     log_centre: Floats
+    level: Floats
+    room: Floats
+    log_params_ratio: Floats
+    log_tokens_ratio: Floats
 
 
 class Whitened(NamedTuple):
@@ -250,13 +257,13 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
         log_jacobian += 2 * log_loss + log_s + log_r + log_alpha + log_beta
     for k in range(theta.shape[0]):
         form = maps.form[k]
-        if form in (FIXED, LAW):
+        if form in (FIXED, LAW, MAP):
             continue
         shift, scale = maps.shift[k], maps.scale[k]
         if maps.shift_at[k] >= 0:
             shift += theta[maps.shift_at[k]]
         if maps.scale_at[k] >= 0:
-            scale *= theta[maps.scale_at[k]]
+            scale *= theta[maps.scale_at[k]] ** maps.power[k]
         if form == LINEAR:
             theta[k] = maps.unit[k] * (shift + scale * z[k])
             log_jacobian += math.log(maps.unit[k] * scale)
@@ -273,7 +280,43 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
             log_p, log_rest = -_softplus(-shift - bent), -_softplus(shift + bent)
             theta[k] = math.exp(log_p)
             log_jacobian += log_p + log_rest + math.log(slope)
+    for j in range(maps.level.shape[0]):
+        if maps.form[slots.loss_midpoint + j] == MAP:
+            log_jacobian += _unpack_map(z, maps, slots, theta, j)
     return log_jacobian
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _unpack_map(z: Floats, maps: Maps, slots: Slots, theta: Floats, j: int) -> float:
+    """Fill ceiling and midpoint of one map; log Jacobian.
+
+    By what the LLMs' scores pin: S, the score of a reference LLM of their size. With p = expit of
+    its coordinate the share of 1 - d that it reaches, and r = expit of the ceiling's the share of
+    1 - S that is left above it, c = S + (1 - S) r, and S = d + (c - d) logistic(gamma (l - L)) with
+    L the loss at that size makes l = L + log(p / ((1 - p) r)) / gamma. The Jacobian of (c, l) is
+    (1 - d)(1 - p)(1 - r)(p + r - p r) / gamma times those of the coordinates.
+    """
+    floor, slope = theta[slots.score_floor + j], theta[slots.score_slope + j]
+    level = maps.level[j] + z[slots.loss_midpoint + j]
+    room = maps.room[j] + z[slots.score_ceiling + j]
+    log_p, log_short = -_softplus(-level), -_softplus(level)
+    log_r, log_rest = -_softplus(-room), -_softplus(room)
+    n_power, d_power = _powers(maps, slots, theta, j)
+    loss = theta[slots.param_coef + j] * n_power + theta[slots.token_coef + j] * d_power
+    if slots.loss_floor >= 0:
+        loss += theta[slots.loss_floor + j]
+    theta[slots.score_ceiling + j] = 1 - (1 - floor) * math.exp(log_short + log_rest)
+    theta[slots.loss_midpoint + j] = loss + (level - log_r) / slope
+    p, r = math.exp(log_p), math.exp(log_r)
+    return math.log1p(-floor) + log_short + log_rest + math.log(p + r - p * r) - math.log(slope)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _powers(maps: Maps, slots: Slots, theta: Floats, j: int) -> tuple[float, float]:
+    """(N / N_c)^-alpha and (D / D_c)^-beta at the size where a map has its coordinates."""
+    of_params = -theta[slots.param_exponent + j] * maps.log_params_ratio[j]
+    of_tokens = -theta[slots.token_exponent + j] * maps.log_tokens_ratio[j]
+    return math.exp(min(of_params, _MOST_EXPONENT)), math.exp(min(of_tokens, _MOST_EXPONENT))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -295,13 +338,16 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
     Later variables may hang on earlier ones, so that these come last.
     """
     out = np.zeros(z.shape[0])
+    for j in range(maps.level.shape[0]):
+        if maps.form[slots.loss_midpoint + j] == MAP:
+            _pull_back_map(z, theta, maps, slots, gradient, out, j)
     for k in range(theta.shape[0] - 1, -1, -1):
         form = maps.form[k]
-        if form in (FIXED, LAW):
+        if form in (FIXED, LAW, MAP):
             continue
         scale = maps.scale[k]
         if maps.scale_at[k] >= 0:
-            scale *= theta[maps.scale_at[k]]
+            scale *= theta[maps.scale_at[k]] ** maps.power[k]
         if form == HALF_NORMAL:
             q = theta[k] / scale
             slope = 0.5 * math.exp(0.5 * q * q - 0.5 * z[k] * z[k])
@@ -322,7 +368,8 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
         if maps.shift_at[k] >= 0:
             gradient[maps.shift_at[k]] += inner
         if maps.scale_at[k] >= 0:
-            gradient[maps.scale_at[k]] += inner * maps.scale[k] * z[k] + 1 / theta[maps.scale_at[k]]
+            per_unit = maps.power[k] / theta[maps.scale_at[k]]
+            gradient[maps.scale_at[k]] += (inner * scale * z[k] + 1) * per_unit
     for j in range(maps.log_centre.shape[0]):
         if maps.form[slots.param_coef + j] != LAW:
             continue
@@ -344,6 +391,40 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
             inner = d_a + d_b - gradient[k] * reducible - out[n] - out[d] + 2.0
             out[k] = -FLOOR_SCALE * inner * slope + q * slope - z[k]
     return out
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _pull_back_map(
+    z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floats, out: Floats, j: int
+) -> None:
+    """Gradient in the two coordinates of a map; what else they hang on gets its share."""
+    at_floor, at_slope = slots.score_floor + j, slots.score_slope + j
+    at_ceiling, at_midpoint = slots.score_ceiling + j, slots.loss_midpoint + j
+    floor, slope = theta[at_floor], theta[at_slope]
+    d_ceiling, d_midpoint = gradient[at_ceiling], gradient[at_midpoint]
+    level, room = maps.level[j] + z[at_midpoint], maps.room[j] + z[at_ceiling]
+    p, r = math.exp(-_softplus(-level)), math.exp(-_softplus(-room))
+    short, rest = math.exp(-_softplus(level)), math.exp(-_softplus(room))
+    either = p + r - p * r
+    out[at_midpoint] = d_ceiling * (1 - floor) * p * short * rest + d_midpoint / slope
+    out[at_midpoint] += p * short * rest / either - p
+    out[at_ceiling] = d_ceiling * (1 - floor) * short * r * rest - d_midpoint * rest / slope
+    out[at_ceiling] += r * rest * short / either - r
+    gradient[at_floor] += d_ceiling * short * rest - 1 / (1 - floor)
+    shift = level + _softplus(-room)
+    gradient[at_slope] -= d_midpoint * shift / (slope * slope) + 1 / slope
+    n_power, d_power = _powers(maps, slots, theta, j)
+    _law_gradient(
+        d_midpoint,
+        n_power,
+        d_power,
+        maps.log_params_ratio[j],
+        maps.log_tokens_ratio[j],
+        theta,
+        slots,
+        j,
+        gradient,
+    )
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -1116,92 +1197,97 @@ def _read(words: Words) -> tuple[Maps, Priors, Data, Ints, Floats, Whitened]:
         w[e[6] : e[7]],
         w[e[7] : e[8]],
         w[e[8] : e[9]],
-    )
-    priors = Priors(
-        v[e[9] : e[10]],
+        w[e[9] : e[10]],
         w[e[10] : e[11]],
         w[e[11] : e[12]],
-        v[e[12] : e[13]],
-        v[e[13] : e[14]],
-        w[e[14] : e[15]],
+        w[e[12] : e[13]],
+        w[e[13] : e[14]],
+    )
+    priors = Priors(
+        v[e[14] : e[15]],
+        w[e[15] : e[16]],
+        w[e[16] : e[17]],
+        v[e[17] : e[18]],
+        v[e[18] : e[19]],
+        w[e[19] : e[20]],
     )
     data = Data(
         Slots(
-            v[e[15] + 0],
-            v[e[15] + 1],
-            v[e[15] + 2],
-            v[e[15] + 3],
-            v[e[15] + 4],
-            v[e[15] + 5],
-            v[e[15] + 6],
-            v[e[15] + 7],
-            v[e[15] + 8],
-            v[e[15] + 9],
-            v[e[15] + 10],
-            v[e[15] + 11],
-            v[e[15] + 12],
-            v[e[15] + 13],
-            v[e[15] + 14],
-            v[e[15] + 15],
-            v[e[15] + 16],
-            v[e[15] + 17],
-            v[e[15] + 18],
-            v[e[15] + 19],
+            v[e[20] + 0],
+            v[e[20] + 1],
+            v[e[20] + 2],
+            v[e[20] + 3],
+            v[e[20] + 4],
+            v[e[20] + 5],
+            v[e[20] + 6],
+            v[e[20] + 7],
+            v[e[20] + 8],
+            v[e[20] + 9],
+            v[e[20] + 10],
+            v[e[20] + 11],
+            v[e[20] + 12],
+            v[e[20] + 13],
+            v[e[20] + 14],
+            v[e[20] + 15],
+            v[e[20] + 16],
+            v[e[20] + 17],
+            v[e[20] + 18],
+            v[e[20] + 19],
         ),
-        v[e[16] : e[17]],
+        v[e[21] : e[22]],
         Losses(
-            w[e[17] : e[18]],
-            w[e[18] : e[19]],
-            w[e[19] : e[20]],
-            w[e[20] : e[21]],
-            v[e[21] : e[22]],
-            v[e[22] : e[23]],
-            v[e[23] : e[24]],
-            v[e[24] : e[25]],
-            v[e[25] : e[26]],
+            w[e[22] : e[23]],
+            w[e[23] : e[24]],
+            w[e[24] : e[25]],
+            w[e[25] : e[26]],
             v[e[26] : e[27]],
             v[e[27] : e[28]],
             v[e[28] : e[29]],
+            v[e[29] : e[30]],
+            v[e[30] : e[31]],
+            v[e[31] : e[32]],
+            v[e[32] : e[33]],
+            v[e[33] : e[34]],
         ),
         Points(
-            w[e[29] : e[30]],
-            w[e[30] : e[31]],
-            v[e[31] : e[32]],
-            w[e[32] : e[33]],
-            w[e[33] : e[34]],
             w[e[34] : e[35]],
             w[e[35] : e[36]],
-            w[e[36] : e[37]],
-        ),
-        Reports(v[e[37] : e[38]], w[e[38] : e[39]], w[e[39] : e[40]], w[e[40]]),
-        Scores(
+            v[e[36] : e[37]],
+            w[e[37] : e[38]],
+            w[e[38] : e[39]],
+            w[e[39] : e[40]],
+            w[e[40] : e[41]],
             w[e[41] : e[42]],
-            w[e[42] : e[43]],
-            w[e[43]],
-            w[e[44]],
-            w[e[45] : e[46]],
-            v[e[46] : e[47]],
-            v[e[47] : e[48]],
-            v[e[48] : e[49]],
-            v[e[49] : e[50]],
+        ),
+        Reports(v[e[42] : e[43]], w[e[43] : e[44]], w[e[44] : e[45]], w[e[45]]),
+        Scores(
+            w[e[46] : e[47]],
+            w[e[47] : e[48]],
+            w[e[48]],
+            w[e[49]],
             w[e[50] : e[51]],
-            w[e[51] : e[52]],
-            w[e[52] : e[53]],
-            w[e[53] : e[54]],
-            w[e[54] : e[55]],
-            v[e[55] : e[56]],
-            w[e[56] : e[57]].reshape((-1, e[58] - e[57])),
-            v[e[57] : e[58]],
-            v[e[58]],
+            v[e[51] : e[52]],
+            v[e[52] : e[53]],
+            v[e[53] : e[54]],
+            v[e[54] : e[55]],
+            w[e[55] : e[56]],
+            w[e[56] : e[57]],
+            w[e[57] : e[58]],
+            w[e[58] : e[59]],
+            w[e[59] : e[60]],
+            v[e[60] : e[61]],
+            w[e[61] : e[62]].reshape((-1, e[63] - e[62])),
+            v[e[62] : e[63]],
+            v[e[63]],
         ),
     )
-    free = v[e[59] : e[60]]
-    theta = w[e[60] : e[61]]
-    dense = v[e[62] : e[63]]
+    free = v[e[64] : e[65]]
+    theta = w[e[65] : e[66]]
+    dense = v[e[67] : e[68]]
     whitening = Whitened(
-        w[e[61] : e[62]].reshape((-1, 6)),
+        w[e[66] : e[67]].reshape((-1, 6)),
         dense,
-        w[e[63] : e[64]].reshape((free.shape[0], dense.shape[0])),
+        w[e[68] : e[69]].reshape((free.shape[0], dense.shape[0])),
     )
     return maps, priors, data, free, theta, whitening
 

@@ -31,6 +31,7 @@ _EFFECTS: Mapping[str, str | None] = MappingProxyType(
     {"log_effective_params": None, "density_error": None, "family_effect": "family_sd"}
 )
 _LAW = ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent")
+_MAP = ("score_ceiling", "loss_midpoint")
 _DISTS = MappingProxyType(
     {
         "Normal": kernel.NORMAL,
@@ -40,6 +41,28 @@ _DISTS = MappingProxyType(
         "Gamma": kernel.GAMMA,
     }
 )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchors:
+    """Where the LLMs' scores pin the score maps, (J,) each.
+
+    Attributes
+    ----------
+    is_anchored
+        Mask of the benchmarks whose maps they pin.
+    level, room
+        Logits of guesses: of the share of 1 - floor that an LLM of typical size reaches, and of the
+        share of what is left above it that lies below the ceiling.
+    log_params_ratio, log_tokens_ratio
+        That size and its tokens, about the ladder's centre.
+    """
+
+    is_anchored: np.ndarray
+    level: Floats
+    room: Floats
+    log_params_ratio: Floats
+    log_tokens_ratio: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +155,8 @@ def coordinates(
     *,
     given: Sequence[str] = (),
     guesses: Mapping[str, Floats] | None = None,
+    anchors: Anchors | None = None,
+    powers: Mapping[str, Floats] | None = None,
 ) -> Coordinates:
     """Lay out the coordinates of a model.
 
@@ -149,6 +174,8 @@ def coordinates(
         Names of free variables that are inputs, not coordinates.
     guesses
         Where to start variables that no prior places.
+    anchors
+        What the LLMs' scores pin of the maps; None: nothing.
     """
     sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     ends = np.cumsum(list(sizes.values()))
@@ -163,11 +190,14 @@ def coordinates(
             tables.map(name, prior, informed)
     for name, sd in _EFFECTS.items():
         if name in blocks:
-            tables.effect(name, sd)
+            tables.effect(name, sd, (powers or {}).get(name, 1.0))
     if "param_coef" in blocks:
         for name in _LAW:
             if name in blocks:
                 tables.form[blocks[name]] = kernel.LAW
+    if anchors is not None:
+        for name in _MAP:
+            tables.form[blocks[name]][anchors.is_anchored] = kernel.MAP
     start = np.zeros(int(ends[-1]))
     for name, guess in (guesses or {}).items():
         if name in blocks:
@@ -180,7 +210,7 @@ def coordinates(
         blocks=MappingProxyType(blocks),
         shapes=MappingProxyType(dict(shapes)),
         free=free,
-        maps=tables.maps(np.log(centre)),
+        maps=tables.maps(np.log(centre), anchors),
         slots=_slots(blocks),
         priors=tables.priors(),
         start=start[free],
@@ -206,19 +236,27 @@ class _Tables:
         self._shift_at, self._scale_at, self._first_at, self._second_at = (
             np.full(n, -1, dtype=np.int64) for _ in range(4)
         )
+        self._power = np.ones(n)
         self._first, self._second, self._prior_unit = np.zeros(n), np.ones(n), np.ones(n)
 
-    def maps(self, log_centre: Floats) -> kernel.Maps:
+    def maps(self, log_centre: Floats, anchors: Anchors | None) -> kernel.Maps:
+        none = np.zeros(0)
+        pinned = Anchors(none, none, none, none, none) if anchors is None else anchors
         return kernel.Maps(
             self.form,
             self._shift,
             self._scale,
             self._shift_at,
             self._scale_at,
+            self._power,
             self._unit,
             self._lower_tail,
             self._upper_tail,
             log_centre,
+            pinned.level,
+            pinned.room,
+            pinned.log_params_ratio,
+            pinned.log_tokens_ratio,
         )
 
     def priors(self) -> kernel.Priors:
@@ -264,13 +302,13 @@ class _Tables:
         self._first[at] = self._number(kwargs.get("mu", 0.0)) * unit
         self._second[at] = sigma * unit
 
-    def effect(self, name: str, sd: str | None) -> None:
+    def effect(self, name: str, sd: str | None, power: Floats | float) -> None:
         """Normal effects in units of their sd; other variables without a prior as they are."""
         at = self._blocks[name]
         self.form[at] = kernel.LINEAR
         if sd is not None:
             self._scale_at[at] = self._second_at[at] = self._blocks[sd].start
-            self._dist[at] = kernel.NORMAL
+            self._dist[at], self._power[at] = kernel.NORMAL, power
 
     def map(self, name: str, prior: Prior, informed: Mapping[str, Floats]) -> None:
         """Map of one variable by the form of its prior."""

@@ -6,19 +6,23 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
+from scipy.special import expit, logit
 
 from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Floats
-from bayesdense.engine.coordinates import Coordinates, coordinates
+from bayesdense.engine.coordinates import Anchors, Coordinates, coordinates
 from bayesdense.engine.interrupts import Interrupted, never_interrupted
 from bayesdense.engine.kernel_data import TERMS, is_covered, kernel_data
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.target import Target, kernel_target
-from bayesdense.names import CHAIN, DRAW
+from bayesdense.names import CHAIN, DRAW, MAP_PARAMETERS
 from bayesdense.observations import JointObservations, Observations
 from bayesdense.spec import ModelSpec
 from bayesdense.trends import TRENDS
 from bayesdense.variables import labels_of, sampled_variables
+
+#: Guess of a score map's ceiling, and how far above the scores at high losses those of LLMs pin it.
+_CEILING, _RISEN = 0.94, 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def target_of(
     given
         Names of free variables that are inputs, not coordinates.
     """
-    where = coordinates_of(spec, data, given=given)
+    where = coordinates_of(spec, data, given=given, terms=terms)
     if not is_covered(spec):
         # PyMC takes seconds to import, and what the kernel covers does without
         fallback = importlib.import_module("bayesdense.engine.pymc_target")
@@ -117,6 +121,7 @@ def coordinates_of(
     data: Observations,
     *,
     given: Sequence[str] = (),
+    terms: Sequence[str] | None = None,
 ) -> Coordinates:
     """Lay out the coordinates of (part of) the model."""
     lengths = {dim: len(labels) for dim, labels in labels_of(data).items()}
@@ -125,8 +130,36 @@ def coordinates_of(
         for name, dims in sampled_variables(spec, data).items()
     }
     scales = data.benchmarks.data_scales() if data.benchmarks else {}
+    counts = terms is None or not set(TERMS[-1]).isdisjoint(terms)
     guesses = {"log_effective_params": data.llms.log_params} if data.scores else {}
-    return coordinates(spec, shapes, scales, _informed(data), given=given, guesses=guesses)
+    is_free = set(MAP_PARAMETERS).isdisjoint(given)
+    anchors = _anchors(spec, data.joint) if data.scores and is_free and counts else None
+    return coordinates(
+        spec, shapes, scales, _informed(data), given=given, guesses=guesses, anchors=anchors,
+        powers={"family_effect": 1 / (1 + np.bincount(data.llms.family_idx, minlength=len(data.llms.families)))},
+    )
+
+
+def _anchors(spec: ModelSpec, data: JointObservations) -> Anchors:
+    """Anchor the maps whose scores have risen, at their LLMs' median size and mean score."""
+    points, scores, n = data.calibration, data.scores, len(data.benchmarks.names)
+    log_params = data.llms.log_params[scores.llm_idx]
+    size, score, risen = np.zeros(n), np.full(n, 0.5), np.zeros(n, dtype=bool)
+    for j in np.unique(scores.benchmark_idx):
+        of_llms, of_points = scores.benchmark_idx == j, points.benchmark_idx == j
+        size[j], score[j] = np.median(log_params[of_llms]), scores.score[of_llms].mean()
+        by_loss = points.score[of_points][np.argsort(-points.loss[of_points])]
+        low = by_loss[: -(-len(by_loss) // 3)].mean()
+        risen[j] = score[j] - low > _RISEN * (1 - low)
+    return Anchors(
+        is_anchored=risen,
+        level=logit(score),
+        room=logit(np.clip((_CEILING - score) / (1 - score), 0.1, 0.9)),
+        log_params_ratio=size - data.losses.log_params_centre,
+        log_tokens_ratio=np.full(
+            n, np.log(spec.options.reference_tokens) - data.losses.log_tokens_centre
+        ),
+    )
 
 
 def _informed(data: Observations) -> dict[str, Floats]:
