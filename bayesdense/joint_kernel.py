@@ -489,6 +489,9 @@ def _log_prior(theta: Floats, priors: Priors, gradient: Floats) -> float:
         if dist == NO_PRIOR:
             continue
         x, unit = theta[k], priors.unit[k]
+        if dist == LOG_NORMAL and not x > 0:  # the one kind that `unpack` can take out of bounds
+            total = -np.inf
+            continue
         first, second = priors.first[k], priors.second[k]
         if priors.first_at[k] >= 0:
             first = unit * theta[priors.first_at[k]]

@@ -16,7 +16,7 @@ from bayesdense.dataset import load_dataset
 from bayesdense.engine.coordinates import Coordinates
 from bayesdense.engine.cut import _REFERENCE_OBSERVED, _REST_OBSERVED, _reference_names
 from bayesdense.engine.kernel_data import is_covered
-from bayesdense.engine.runs import coordinates_of, target_of
+from bayesdense.engine.runs import coordinates_of, tables_of, target_of
 from bayesdense.observations import Observations, observe
 from bayesdense.spec import ModelSpec, load_spec
 from bayesdense.trends import TRENDS
@@ -192,12 +192,25 @@ def test_density_is_the_models_times_the_jacobian(case: str) -> None:
     spec, data, where = laid_out(case)
     natural_density = natural_log_density(build_from_observations(spec, data))
     density = target_of(spec, data).log_density()
-    for z in points(where, 2):
+    inside = 0
+    for z in points(where, 6):
         expected = sum(float(np.sum(term)) for term in natural_density(natural_at(where, z)))
         expected += unpacked(where, z)[0]
         value, gradient = density(z)
         assert value == pytest.approx(expected, rel=1e-10)
-        assert_slope(lambda at: density(at)[0], gradient, z)
+        if np.isfinite(expected):
+            inside += 1
+            assert_slope(lambda at: density(at)[0], gradient, z)
+    assert inside >= 2
+
+
+def test_beyond_the_support_there_is_no_density() -> None:
+    """Anchored maps can put a midpoint below a loss of 0."""
+    spec, data, where = laid_out("joint")
+    z = where.start.copy()
+    z[where.blocks["loss_midpoint"]] = -200.0
+    assert (natural_at(where, z)["loss_midpoint"] < 0).all()
+    assert target_of(spec, data).log_density()(z)[0] == -np.inf
 
 
 # ---------------------------------------------------------------- blocks
@@ -285,14 +298,59 @@ def test_the_law_is_told_by_what_the_ladder_pins() -> None:
             np.testing.assert_allclose(value, expected, atol=1e-12, err_msg=f"{moved} on {name}")
 
 
+def test_a_map_is_told_by_the_score_of_a_typical_llm() -> None:
+    """Where scores have risen, that score moves with one coordinate, and only with it."""
+    spec, data, where = laid_out("joint")
+    anchored = where.maps.form[where.blocks["loss_midpoint"]] == kernel.MAP
+    assert anchored.any()
+    llms, losses = data.llms, data.joint.losses
+    of_score = data.joint.scores
+    tokens = np.log(spec.options.reference_tokens) - losses.log_tokens_centre
+
+    def score(at: Floats, j: int) -> float:
+        natural = natural_at(where, at)
+        size = np.median(llms.log_params[of_score.llm_idx[of_score.benchmark_idx == j]])
+        loss = natural["loss_floor"][j]
+        loss += natural["param_coef"][j] * np.exp(
+            -natural["param_exponent"][j] * (size - losses.log_params_centre)
+        )
+        loss += natural["token_coef"][j] * np.exp(-natural["token_exponent"][j] * tokens)
+        x = natural["score_slope"][j] * (natural["loss_midpoint"][j] - loss)
+        floor, ceiling = natural["score_floor"][j], natural["score_ceiling"][j]
+        return float(floor + (ceiling - floor) / (1 + np.exp(-x)))
+
+    z = points(where, 1)[0]
+    for j in np.flatnonzero(anchored):
+        before = score(z, j)
+        for name in ("loss_floor", "param_exponent", "score_slope", "score_ceiling"):
+            after = z.copy()
+            after[where.blocks[name]] += 0.7
+            assert score(after, j) == pytest.approx(before, abs=1e-12), name
+        after = z.copy()
+        after[where.blocks["loss_midpoint"]] += 0.1
+        assert score(after, j) > before + 0.005
+
+
+def test_scores_at_the_floor_anchor_no_map() -> None:
+    """On `synthetic`, BBH's scores have not risen above those of the largest losses."""
+    spec = load_spec("joint")
+    data = observe(spec, load_dataset("synthetic"))
+    where = coordinates_of(spec, data)
+    anchored = where.maps.form[where.blocks["loss_midpoint"]] == kernel.MAP
+    names = np.array(data.joint.benchmarks.names)
+    np.testing.assert_array_equal(names[~anchored], ["BBH"])
+
+
 def test_quantile_maps_are_standard_normal_under_the_prior() -> None:
-    _, _, where = laid_out("densities")
+    _, data, where = laid_out("densities")
     for z in (-1.5, 0.0, 2.0):
         found = natural_at(where, np.full(where.size, z))
         assert found["growth_rate"] == pytest.approx(2 * z)
         assert stats.halfnorm.cdf(found["family_sd"]) == pytest.approx(stats.norm.cdf(z))
         assert found["residual_sd"] == pytest.approx(np.exp(-0.2 + 0.5 * z))
-        np.testing.assert_allclose(found["family_effect"], z * found["family_sd"])
+        members = np.bincount(data.llms.family_idx)
+        units = found["family_sd"] ** (1 / (1 + members))
+        np.testing.assert_allclose(found["family_effect"], z * units)
 
 
 def test_noise_that_no_data_pin_hangs_on_its_mean() -> None:
@@ -323,7 +381,10 @@ def test_noise_that_no_data_pin_hangs_on_its_mean() -> None:
 
 def test_given_variables_are_inputs_and_parts_add_up() -> None:
     """The two stages of a cut: their densities sum to the whole, at the same parameters."""
-    spec, data, whole = laid_out("joint")
+    spec, data, _ = laid_out("joint")
+    # As in the stages, of which neither has map and scores: nothing is anchored.
+    whole = coordinates_of(spec, data, terms=_REFERENCE_OBSERVED)
+    tables = tables_of(spec, data, whole, None)
     reference = [name for name in whole.blocks if name in _reference_names(spec)]
     assert {"param_exponent_sd", "map_noise_sd", "loss_floor"} <= set(reference)
     assert not {"protocol_sd", "growth_rate", "family_effect"} & set(reference)
@@ -333,8 +394,10 @@ def test_given_variables_are_inputs_and_parts_add_up() -> None:
     assert first.coordinates.names == reference and second.coordinates.names == rest
     assert first.coordinates.size + second.coordinates.size == whole.size
     for z in points(whole, 3, seed=5):
-        value, slope = target_of(spec, data).log_density()(z)
-        theta = unpacked(whole, z)[1]
+        log_jacobian, theta = unpacked(whole, z)
+        log_density, used_up = kernel.log_density(theta, whole.priors, tables)
+        value = log_jacobian + log_density
+        slope = kernel.pull_back(z, theta, whole.maps, whole.slots, used_up)
         parts = []
         for target in (first, second):
             free = target.coordinates.free

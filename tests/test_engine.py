@@ -60,10 +60,15 @@ def laid_out() -> Coordinates:
         scale=np.ones(4),
         shift_at=np.full(4, none),
         scale_at=np.full(4, none),
+        power=np.ones(4),
         unit=np.ones(4),
         lower_tail=np.ones(4),
         upper_tail=np.ones(4),
         log_centre=np.zeros(0),
+        level=np.zeros(0),
+        room=np.zeros(0),
+        log_params_ratio=np.zeros(0),
+        log_tokens_ratio=np.zeros(0),
     )
     priors = k.Priors(
         dist=np.array([k.NO_PRIOR, k.NORMAL, k.NORMAL, k.LOG_NORMAL]),

@@ -7,6 +7,11 @@ in which that density is nearly round, as tables that `joint_kernel.unpack` read
   standard normal a priori;
 - a hierarchical parameter that data pin: its own log (centred); one that they do not: its offset
   in units of the hierarchical sd (non-centred);
+- an effect of a family: in units of a power of family_sd, between centred and not, the nearer to
+  centred the more members it has;
+- ceiling and midpoint of a score map: where LLMs' scores have risen above those of large losses,
+  the score of a reference LLM of their median size (`joint_kernel._unpack_map`). These coordinates
+  cover midpoints below a loss of 0 as well, where the density is 0;
 - the loss law of a benchmark: what the ladder pins. At the ladder's centre these are the loss
   L0 = E + a + b, the elasticities alpha a / L0 and beta b / L0; what it pins less are the shares
   of E in L0 and of a in a + b. The natural parameters lie on a curved ridge, these do not.
@@ -176,6 +181,8 @@ def coordinates(
         Where to start variables that no prior places.
     anchors
         What the LLMs' scores pin of the maps; None: nothing.
+    powers
+        Effects -> power of their sd in their unit; absent: 1, non-centred. 0 would be centred.
     """
     sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     ends = np.cumsum(list(sizes.values()))

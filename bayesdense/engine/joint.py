@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 #: has it, and how often the spacing may be halved for it.
 _FINE_ENOUGH, _MOST_HALVINGS = 0.01, 3
 #: The pilot run, from whose draws the main run is whitened.
-_PILOT_TUNE, _PILOT_DRAWS = 150, 250
+_PILOT_TUNE, _PILOT_DRAWS = 150, 150
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Floats
@@ -16,7 +16,7 @@ from bayesdense.engine.kernel_data import TERMS, is_covered, kernel_data
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.target import Target, kernel_target
 from bayesdense.names import CHAIN, DRAW, MAP_PARAMETERS
-from bayesdense.observations import JointObservations, Observations
+from bayesdense.observations import JointObservations, LLMData, Observations
 from bayesdense.spec import ModelSpec
 from bayesdense.trends import TRENDS
 from bayesdense.variables import labels_of, sampled_variables
@@ -135,9 +135,25 @@ def coordinates_of(
     is_free = set(MAP_PARAMETERS).isdisjoint(given)
     anchors = _anchors(spec, data.joint) if data.scores and is_free and counts else None
     return coordinates(
-        spec, shapes, scales, _informed(data), given=given, guesses=guesses, anchors=anchors,
-        powers={"family_effect": 1 / (1 + np.bincount(data.llms.family_idx, minlength=len(data.llms.families)))},
+        spec,
+        shapes,
+        scales,
+        _informed(data),
+        given=given,
+        guesses=guesses,
+        anchors=anchors,
+        powers={"family_effect": _family_powers(data.llms)},
     )
+
+
+def _family_powers(llms: LLMData) -> Floats:
+    """Power of family_sd in the unit of each family's effect.
+
+    With v the variance that a family's data leave, its effect has posterior variance
+    tau^2 v / (tau^2 + v), which is about tau^(2 p) for tau near a guess if p = v / (tau^2 + v): in
+    units of tau^p it has one scale whatever tau is. One LLM leaves about v = tau^2.
+    """
+    return 1 / (1 + np.bincount(llms.family_idx, minlength=len(llms.families)))
 
 
 def _anchors(spec: ModelSpec, data: JointObservations) -> Anchors:
