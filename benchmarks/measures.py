@@ -1,8 +1,10 @@
 """What is said of a run, and of several runs: numbers from draws, and numbers from numbers."""
 
 import os
+import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import arviz as az
 import numpy as np
@@ -243,3 +245,24 @@ def _cell(value: object) -> str:
         return "-"
     middle, low, high = (f"{value[key]:.4g}" for key in ("median", "min", "max"))
     return middle if low == high else f"{middle} ({low}-{high})"
+
+
+def machine() -> dict[str, object]:
+    """What the race was run on."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load_at_start": os.getloadavg()[0],
+    }
+
+
+def _processor() -> str:
+    """Name of the processor, where the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "unknown")

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import os
-import platform
 import sys
 import time
 import warnings
@@ -105,7 +104,7 @@ def race(asked: argparse.Namespace) -> dict[str, object]:
         "quick": asked.quick,
         "dataset": asked.dataset,
         "date": started.date().isoformat(),
-        "machine": machine(),
+        "machine": measures.machine(),
         "versions": {name: version(name) for name in _PACKAGES},
         "settings": settings,
         "skipped": skipped,
@@ -304,27 +303,6 @@ def gradients(dataset: str) -> dict[str, object]:
         "gradient_microseconds": by_size[len(data.llms.names)],
         "gradient_microseconds_by_llms": by_size,
     }
-
-
-def machine() -> dict[str, object]:
-    """What the race was run on."""
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "load_at_start": os.getloadavg()[0],
-    }
-
-
-def _processor() -> str:
-    """Name of the processor, where the system says it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "unknown")
 
 
 def plain(value: object) -> object:
