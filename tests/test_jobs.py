@@ -371,6 +371,18 @@ def test_finished_jobs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert ran[3:] == [jobs[-1].key] * 2 and third.failed[0].attempts == 3
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_that_was_killed_at_its_very_beginning_is_begun_anew(
+    tmp_path: Path, resume: bool
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in (".lock", ".probe.0123456789ab.tmp", ".ledger.json.0123456789ab.tmp"):
+        (out / name).touch()
+    assert len(run_jobs(some_jobs(), out, executor="serial", resume=resume)) == 5
+    assert {path.name for path in out.iterdir()} == {".lock", "jobs", "ledger.json"}
+
+
 def test_resuming_what_was_never_begun_begins_it(tmp_path: Path) -> None:
     assert len(run_jobs(some_jobs(), tmp_path / "run", executor="serial", resume=True)) == 5
 
@@ -389,6 +401,16 @@ def test_the_ledger_is_read_off_the_files(tmp_path: Path) -> None:
     assert [outcome.job for outcome in found.failed] == [jobs[-1]]
     run_jobs(jobs, out, executor="serial", resume=True)
     assert json.loads((out / "ledger.json").read_text())["n_done"] == 5
+
+
+def test_finished_jobs_of_another_study_are_told_and_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, jobs = tmp_path / "run", some_jobs(6)
+    run_jobs(jobs, out, executor="serial")
+    assert len(run_jobs(jobs[:2], out, executor="serial", resume=True)) == 2
+    assert "4 finished jobs are not among the 2 of this run" in caplog.text
+    assert len(scan(out, jobs).done) == 5
 
 
 def test_other_versions_are_told(
@@ -465,6 +487,17 @@ def test_a_file_of_another_schema_is_refused(serial: Path, tmp_path: Path) -> No
     assert scan(tmp_path, [job]).pending == (job.key,)
 
 
+def test_a_system_without_processes_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", start)
+    with pytest.raises(JobError, match=r"2 worker processes cannot be started.*--jobs"):
+        run_jobs(some_jobs(), tmp_path / "run", workers=2)
+
+
 # ---------------------------------------------------------------- folders that cannot be used
 
 
@@ -515,6 +548,21 @@ def test_a_full_disk_ends_a_run_that_can_be_gone_on_with(tmp_path: Path, executo
     assert len(names) == 2 and all(name.endswith(".json") for name in names)
     assert go("free").returncode == 0
     assert len(list((tmp_path / "run" / "jobs").glob("*.json"))) == 5
+
+
+def test_what_lies_in_the_way_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "jobs").touch()
+    with pytest.raises(JobError, match=r"run/jobs: cannot be written: File exists"):
+        run_jobs(some_jobs(), out, executor="serial", resume=True)
+    (out / "jobs").unlink()
+    (out / "jobs").mkdir()
+    (out / "jobs" / f"{some_jobs()[0].key}.json").mkdir()
+    with pytest.raises(JobError, match=r"\.json: cannot be read: Is a directory"):
+        run_jobs(some_jobs(), out, executor="serial", resume=True)
+    with pytest.raises(JobError, match=r"null byte|null character"):
+        run_jobs(some_jobs(), "a\0b", executor="serial")
 
 
 def test_a_second_run_on_one_folder_is_refused(tmp_path: Path) -> None:

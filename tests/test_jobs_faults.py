@@ -83,6 +83,17 @@ def test_a_job_that_kills_its_worker_harms_no_other(tmp_path: Path) -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_workers_live_as_long_as_the_run(tmp_path: Path) -> None:
+    """What they have imported and compiled is kept."""
+    seen: set[int | None] = set()
+
+    def look(*_: object) -> None:
+        seen.update(worker.pid for worker in multiprocessing.active_children())
+
+    run_jobs(some_jobs(9), tmp_path / "run", workers=2, progress=look)
+    assert len(seen) == 2 and multiprocessing.active_children() == []
+
+
 def test_a_worker_killed_in_mid_job_costs_an_attempt(tmp_path: Path) -> None:
     jobs = [Job.of(normals, {"n": 1, "seconds": s}) for s in (0, 1.0, 0.1)]
 

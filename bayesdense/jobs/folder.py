@@ -16,6 +16,8 @@ from bayesdense.files import probe_writable
 LEDGER: Final = "ledger.json"
 _LOCK: Final = ".lock"
 _JOBS: Final = "jobs"
+#: What `files.temporary_beside` leaves where a run is killed while it writes.
+_LEFT: Final = f".*.{'[0-9a-f]' * 12}.tmp"
 
 
 @contextmanager
@@ -41,21 +43,33 @@ def run_folder(out: Path, *, resume: bool) -> Iterator[Path]:
         cannot be written.
     """
     _refuse_foreign(out, resume=resume)
-    try:
+    with _writing(out):
         probe_writable(out)
         out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as err:
-        reason = getattr(err, "strerror", None) or err
-        raise JobError(
-            f"{out}: cannot be written: {reason}; give another folder with --out"
-        ) from err
     with _locked(out):
         _refuse_foreign(out, resume=resume)  # by now another run may have come and gone
         folder = out / _JOBS
-        folder.mkdir(exist_ok=True)
-        for left in folder.glob(".*.tmp"):
-            left.unlink()
+        with _writing(folder):
+            folder.mkdir(exist_ok=True)
+            for left in (*out.glob(_LEFT), *folder.glob(_LEFT)):
+                left.unlink(missing_ok=True)
         yield folder
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say what to do where a folder cannot be written."""
+    try:
+        yield
+    except (OSError, ValueError) as err:  # ValueError: a name that no file system can spell
+        raise JobError(
+            f"{folder}: cannot be written: {_reason(err)}; give another folder with --out"
+        ) from err
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, without a number and the path, which the message has already."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def scratch_of(folder: Path) -> Path:
@@ -66,12 +80,12 @@ def scratch_of(folder: Path) -> Path:
 def _refuse_foreign(out: Path, *, resume: bool) -> None:
     """Raise where a run would be mixed up with what is there."""
     try:
-        present = {path.name for path in out.iterdir()} - {_LOCK}
+        left = {path.name for path in out.glob(_LEFT)}
+        present = {path.name for path in out.iterdir()} - left - {_LOCK}
     except FileNotFoundError:
         return
     except (OSError, ValueError) as err:
-        reason = getattr(err, "strerror", None) or err
-        raise JobError(f"{out}: no usable folder: {reason}; give another with --out") from err
+        raise JobError(f"{out}: no usable folder: {_reason(err)}; give another with --out") from err
     if not present:
         return
     if not resume:
@@ -96,7 +110,7 @@ def _locked(out: Path) -> Iterator[None]:
             "another folder with --out"
         ) from None
     except OSError as err:
-        raise JobError(f"{path}: cannot be locked: {err.strerror or err}") from err
+        raise JobError(f"{path}: cannot be locked: {_reason(err)}") from err
     try:
         with contextlib.suppress(OSError):  # a courtesy to whoever is refused
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")

@@ -18,6 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
+from bayesdense.errors import JobError
 from bayesdense.jobs.crews import MANY, Crew, CrewGone, WorkerLost
 from bayesdense.jobs.execution import execute, set_up_worker
 
@@ -185,8 +186,18 @@ def processes(count: int, scratch: Path) -> Iterator[Crew]:
         Number of processes.
     scratch
         Folder for what they compile.
+
+    Raises
+    ------
+    JobError
+        The system starts no (more) processes.
     """
-    team = _Team(count, scratch)
+    try:
+        team = _Team(count, scratch)
+    except OSError as err:
+        raise JobError(
+            f"{count} worker processes cannot be started: {err.strerror or err}; try fewer (--jobs)"
+        ) from err
     try:
         yield Crew(team.submit, at_once=MANY)
     except BaseException:

@@ -92,8 +92,9 @@ def run_jobs(
     workers
         Processes of this machine for `processes` and `dask`; None: one for each usable core.
     resume
-        Go on with what is in `out`: finished jobs are not run again. A file that was cut short or
-        altered counts as none, with a warning in the log; so do jobs that are not in `jobs`.
+        Go on with what is in `out`: finished jobs are not run again. A warning in the log tells of
+        files that were cut short or altered, which count as none, of finished jobs that are not in
+        `jobs`, which are left alone, and of results of other versions.
     retries
         How often a job that failed is tried again, over all runs on this folder. Then its failure
         is its outcome.
@@ -123,6 +124,7 @@ def run_jobs(
         threadpool_limits(limits=1),  # here, where `serial` runs, as in every worker
     ):
         known = read_outcomes(folder, jobs)
+        _tell_of_others(folder, jobs)
         _tell_of_other_versions(known)
         with Records(jobs, folder, known, progress) as records:
             if todo := due(jobs, known, retries):
@@ -175,6 +177,19 @@ def _crew(executor: str | Submits, count: int, scratch: Path) -> AbstractContext
         f"executor {told(executor)}, allowed: serial, processes, dask, or the address of a Dask "
         "scheduler (tcp://host:8786)"
     )
+
+
+def _tell_of_others(folder: Path, jobs: Sequence[Job]) -> None:
+    """Say how many finished jobs are not asked for: perhaps an argument was meant to be another."""
+    others = {path.stem for path in folder.glob("*.json")} - {job.key for job in jobs}
+    if others:
+        _LOG.warning(
+            "%s: %d finished jobs are not among the %d of this run (other arguments, other data?); "
+            "they are left alone",
+            folder,
+            len(others),
+            len(jobs),
+        )
 
 
 def _tell_of_other_versions(known: Mapping[str, Outcome]) -> None:
