@@ -7,9 +7,10 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
-import textwrap
+import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -30,9 +31,10 @@ from bayesdense.cli.progress import Reporter, _duration
 from bayesdense.errors import JobError
 from bayesdense.files import parse_json
 from bayesdense.jobs import Job, Results, canonical, job_function, run_jobs, scan
-from bayesdense.jobs.execution import execute, set_up_worker
+from bayesdense.jobs.execution import execute
 from bayesdense.jobs.job import function_named
 from bayesdense.jobs.seeds import seeds_of
+from bayesdense.jobs.setup import _compile_folder
 from bayesdense.jobs.trials import echo, fail, normals
 
 TRIALS = "bayesdense.jobs.trials"
@@ -218,28 +220,51 @@ def test_a_panic_of_compiled_code_and_an_exit_are_outcomes(
         execute(Job.of(echo).text)
 
 
-def test_a_worker_has_a_compile_folder_of_its_own_and_one_thread(
+WORKER = """
+import sys
+from bayesdense.jobs.setup import set_up_worker
+assert "numpy" not in sys.modules
+set_up_worker()
+import numba, numpy, pytensor, scipy.linalg
+from threadpoolctl import threadpool_info
+print(pytensor.config.base_compiledir, pytensor.config.floatX)
+print(numba.config.NUMBA_NUM_THREADS, {pool["num_threads"] for pool in threadpool_info()})
+"""
+
+
+def test_a_worker_has_one_thread_and_a_compile_folder_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    odd = tmp_path / "a, b='c"
-    code = textwrap.dedent(
-        f"""
-        from pathlib import Path
-        from bayesdense.jobs.execution import set_up_worker
-        import sys
-        assert "numpy" not in sys.modules
-        set_up_worker(Path({str(odd)!r}))
-        import numba, numpy, pytensor, scipy.linalg
-        from threadpoolctl import threadpool_info
-        print(pytensor.config.base_compiledir, pytensor.config.floatX)
-        print(numba.config.NUMBA_NUM_THREADS)
-        print({{pool["num_threads"] for pool in threadpool_info()}})
-        """
-    )
+    home = tmp_path / "a, b='c"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     monkeypatch.setenv("PYTENSOR_FLAGS", "floatX=float32")
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines() == [f"{odd} float32", "1", "{1}"]
-    assert set_up_worker.__module__ == "bayesdense.jobs.execution"
+    run = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, check=True)
+    folder = home / "bayesdense" / "workers" / socket.gethostname() / "0"
+    assert run.stdout.splitlines() == [f"{folder} float32", "1 {1}"]
+
+
+def test_compile_folders_are_held_while_a_worker_lives_and_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    first, one = _compile_folder()
+    second, other = _compile_folder()
+    assert (first.name, second.name) == ("0", "1") and one is not None and other is not None
+    one.release()
+    third, one = _compile_folder()
+    assert third == first and one is not None
+    one.release()
+    other.release()
+
+
+def test_without_a_cache_the_compile_folder_is_a_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder, lock = _compile_folder()
+    assert folder.parent == tmp_path and folder.is_dir() and lock is None
 
 
 # ---------------------------------------------------------------- runs
@@ -278,7 +303,6 @@ def test_processes_give_the_same_files(serial: Path, tmp_path: Path, workers: in
     out = tmp_path / "run"
     run_jobs(some_jobs()[::-1], out, executor="processes", workers=workers)
     assert records(out) == records(serial)
-    assert not (out / "scratch").exists()
 
 
 @pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])

@@ -5,14 +5,13 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from bayesdense.errors import JobError
 from bayesdense.jobs.crews import MANY, Crew, CrewGone
-from bayesdense.jobs.execution import execute, set_up_worker
+from bayesdense.jobs.execution import execute
+from bayesdense.jobs.setup import set_up_worker
 
 _LOG = logging.getLogger(__name__)
 #: Seconds to wait for a scheduler to answer.
@@ -134,11 +133,5 @@ def _check_threads(address: str | None, client: Any) -> None:  # noqa: ANN401 - 
 
 def run_on_worker(text: str) -> str:
     """Run a job on a worker of Dask: what the scheduler hands out."""
-    _set_up_once()
+    set_up_worker()
     return execute(text)
-
-
-@cache
-def _set_up_once() -> None:
-    """Set this worker up before its first job, with a scratch folder that Dask clears."""
-    set_up_worker(Path(_distributed().get_worker().local_directory) / "bayesdense")

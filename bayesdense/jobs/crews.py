@@ -1,19 +1,15 @@
 """Where jobs run: here, one after the other, or wherever an object with `.submit` sends them."""
 
-import atexit
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-from bayesdense.jobs.execution import execute, set_up_worker
+from bayesdense.jobs.execution import execute
+from bayesdense.jobs.setup import set_up_worker
 
 #: Jobs handed over at a time: enough for a cluster to see what is coming, few enough for memory.
 MANY: Final = 1000
@@ -95,18 +91,10 @@ def foreign(executor: Submits) -> Iterator[Crew]:
 def execute_elsewhere(text: str, home: str) -> str:
     """Run a job in somebody else's worker; `home` tells a worker process from a thread."""
     if _process() != home:
-        _set_up_once()
+        set_up_worker()
     return execute(text)
 
 
 def _process() -> str:
     """Name of this process among those of all machines."""
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-@cache
-def _set_up_once() -> None:
-    """Set this worker up before its first job."""
-    scratch = Path(tempfile.mkdtemp(prefix="bayesdense-"))
-    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    set_up_worker(scratch)

@@ -1,16 +1,11 @@
 """What happens in a worker: a job's text comes in, the text of a report goes out."""
 
-import os
 import platform
-import shlex
 import time
 import traceback
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Final
-
-from threadpoolctl import threadpool_limits
 
 from bayesdense._version import __version__
 from bayesdense.jobs.canonical import canonical
@@ -18,15 +13,6 @@ from bayesdense.jobs.job import Job, function_named
 
 #: Libraries of which another version may give other last digits.
 _PACKAGES: Final = ("arviz-stats", "numba", "numpy", "nutpie", "pymc", "pytensor", "scipy")
-#: How the libraries that count are told the number of their threads before they are loaded.
-_THREADS: Final = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 #: Characters kept of an error's message and of its traceback, from the end.
 _MOST: Final = 20_000
 
@@ -93,22 +79,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def set_up_worker(scratch: Path) -> None:
-    """Make this process a worker: one thread in every library, a compile folder of its own.
-
-    To be called before the libraries are imported. PyTensor's compile folder is not safe to share
-    between processes that compile at once; Numba's is, and stays shared.
-
-    Parameters
-    ----------
-    scratch
-        Folder of this worker alone.
-    """
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    threadpool_limits(limits=1)  # of libraries that are loaded already: not all are asked twice
-    scratch.mkdir(parents=True, exist_ok=True)
-    given = os.environ.get("PYTENSOR_FLAGS")
-    own = f"base_compiledir={shlex.quote(str(scratch.resolve()))}"
-    os.environ["PYTENSOR_FLAGS"] = f"{given},{own}" if given else own

@@ -72,11 +72,6 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def scratch_of(folder: Path) -> Path:
-    """Where workers keep what they compile: beside the jobs' files, gone when a run is through."""
-    return folder.with_name("scratch")
-
-
 def _refuse_foreign(out: Path, *, resume: bool) -> None:
     """Raise where a run would be mixed up with what is there."""
     try:

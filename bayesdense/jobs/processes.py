@@ -14,13 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
 from bayesdense.errors import JobError
 from bayesdense.jobs.crews import MANY, Crew, CrewGone, WorkerLost
-from bayesdense.jobs.execution import execute, set_up_worker
+from bayesdense.jobs.execution import execute
+from bayesdense.jobs.setup import set_up_worker
 
 #: Spawned, never forked: threads and locks of compiled code do not survive a fork.
 _CONTEXT: Final = multiprocessing.get_context("spawn")
@@ -31,19 +31,17 @@ _STARTS: Final = 3
 _GRACE: Final = 10.0
 
 
-def serve(connection: Connection, scratch: Path) -> None:
+def serve(connection: Connection) -> None:
     """Run jobs until the connection is closed: what a worker process does.
 
     Parameters
     ----------
     connection
         Texts of jobs come in, reports go out.
-    scratch
-        Folder of this worker alone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent sees to us
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    set_up_worker(scratch)
+    set_up_worker()
     with contextlib.suppress(EOFError, OSError):  # the parent is through, or gone
         connection.send_bytes(_READY)
         while True:
@@ -62,10 +60,9 @@ def _end_with_parent() -> None:
 class _Worker:
     """A process that runs one job at a time."""
 
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
+    def __init__(self) -> None:
         self._connection, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=serve, args=(theirs, scratch))
+        self._process = _CONTEXT.Process(target=serve, args=(theirs,))
         with _ctrl_c_blocked():
             self._process.start()
         theirs.close()  # so that this end hears when the process ends
@@ -127,10 +124,10 @@ def _ctrl_c_blocked() -> Iterator[None]:
 class _Team:
     """Workers, and a thread for each that waits for it."""
 
-    def __init__(self, count: int, scratch: Path) -> None:
+    def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
         self._ended = False
-        self._workers = [_Worker(scratch / str(slot)) for slot in range(count)]
+        self._workers = [_Worker() for _ in range(count)]
         self._free: SimpleQueue[int] = SimpleQueue()
         for slot in range(count):
             self._free.put(slot)
@@ -165,7 +162,7 @@ class _Team:
         """Put a new worker in the place of one that has ended."""
         with self._lock:
             if not self._ended:
-                self._workers[slot] = _Worker(self._workers[slot].scratch)
+                self._workers[slot] = _Worker()
 
     def end(self, *, at_once: bool) -> None:
         """End all workers; `at_once`: also in mid-job."""
@@ -177,15 +174,13 @@ class _Team:
 
 
 @contextmanager
-def processes(count: int, scratch: Path) -> Iterator[Crew]:
+def processes(count: int) -> Iterator[Crew]:
     """Run jobs in spawned processes, each of one thread, that live as long as the run.
 
     Parameters
     ----------
     count
         Number of processes.
-    scratch
-        Folder for what they compile.
 
     Raises
     ------
@@ -193,7 +188,7 @@ def processes(count: int, scratch: Path) -> Iterator[Crew]:
         The system starts no (more) processes.
     """
     try:
-        team = _Team(count, scratch)
+        team = _Team(count)
     except OSError as err:
         raise JobError(
             f"{count} worker processes cannot be started: {err.strerror or err}; try fewer (--jobs)"

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from bayesdense.errors import JobError
 from bayesdense.jobs.cluster import dask
 from bayesdense.jobs.crews import Crew, Submits, foreign, serial
 from bayesdense.jobs.execution import versions
-from bayesdense.jobs.folder import run_folder, scratch_of
+from bayesdense.jobs.folder import run_folder
 from bayesdense.jobs.job import Job, function_named
 from bayesdense.jobs.outcomes import (
     Outcome,
@@ -129,9 +128,8 @@ def run_jobs(
         with Records(jobs, folder, known, progress) as records:
             if todo := due(jobs, known, retries):
                 count = min(workers or _usable_cores(), len(todo))
-                with _crew(executor, count, scratch_of(folder)) as crew:
+                with _crew(executor, count) as crew:
                     work_through(todo, crew, records, retries)
-        shutil.rmtree(scratch_of(folder), ignore_errors=True)
     return Results({job.key: known[job.key] for job in jobs})
 
 
@@ -159,7 +157,7 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _crew(executor: str | Submits, count: int, scratch: Path) -> AbstractContextManager[Crew]:
+def _crew(executor: str | Submits, count: int) -> AbstractContextManager[Crew]:
     """Find whoever shall run the jobs."""
     if not isinstance(executor, str):
         if isinstance(executor, Submits):
@@ -168,7 +166,7 @@ def _crew(executor: str | Submits, count: int, scratch: Path) -> AbstractContext
     if executor == "serial":
         return serial()
     if executor == "processes":
-        return processes(count, scratch)
+        return processes(count)
     if executor == "dask":
         return dask(None, count)
     if "://" in executor:
