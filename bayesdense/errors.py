@@ -28,3 +28,7 @@ class FitFolderError(BayesdenseError):
 
 class CheckFailure(BayesdenseError):
     """At least one check of a fit failed; raised by `Checks.raise_for_failure`."""
+
+
+class JobError(BayesdenseError):
+    """Jobs that cannot be run: what they are, their folder, or where they shall run."""

@@ -14,11 +14,11 @@ import numpy as np
 from bayesdense import fit_tree
 from bayesdense.dataset import Dataset
 from bayesdense.engine.cut import sample_cut
-from bayesdense.engine.interrupts import never_interrupted, noticing_interrupts
 from bayesdense.engine.joint import Prepared, prepare_on, sample_joint, sample_prepared
 from bayesdense.engine.runs import Settings
 from bayesdense.engine.sample import Progress
 from bayesdense.errors import SpecError
+from bayesdense.interrupts import never_interrupted, noticing_interrupts
 from bayesdense.names import (
     ALLOWED_COUNTS,
     DEFAULT_CHAINS,

@@ -20,11 +20,11 @@ from bayesdense.engine import cut, joint, pymc_target
 from bayesdense.engine import sample as sampling
 from bayesdense.engine.coordinates import Coordinates
 from bayesdense.engine.cut import _diagnostics
-from bayesdense.engine.interrupts import noticing_interrupts
 from bayesdense.engine.runs import Settings, coordinates_of, part_of
 from bayesdense.engine.sample import Draws, find_whitening, sample_nuts
 from bayesdense.engine.target import Target, kernel_target
 from bayesdense.engine.whiten import Whitening, linear, whiten_at_mode, whiten_by_draws
+from bayesdense.interrupts import noticing_interrupts
 from bayesdense.spec import load_spec
 
 #: What is given: a theta whose first entry is the mean that all others follow.

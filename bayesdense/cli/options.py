@@ -12,6 +12,8 @@ from bayesdense import catalog
 
 #: When the program began to run, near enough: its modules load first of all.
 STARTED: Final = time.perf_counter()
+#: Where the jobs of a study may run; the address of a Dask scheduler is another place.
+EXECUTORS: Final = ("serial", "processes", "dask")
 
 
 class Format(StrEnum):
@@ -57,6 +59,21 @@ def read_folder(text: str) -> Path:
     if not text.strip():
         raise typer.BadParameter("empty, allowed: a folder")
     return Path(text)
+
+
+def _executor(text: str) -> str:
+    """Read where jobs shall run, before any work."""
+    if text in EXECUTORS or "://" in text:
+        return text
+    raise typer.BadParameter(
+        f"{text!r}, allowed: {', '.join(EXECUTORS)}, or the address of a Dask scheduler "
+        "(tcp://host:8786)"
+    )
+
+
+def complete_executor(incomplete: str) -> list[str]:
+    """Executors that begin as typed."""
+    return [name for name in EXECUTORS if name.startswith(incomplete)]
 
 
 FormatOption = Annotated[
@@ -106,5 +123,39 @@ ThresholdOption = Annotated[
         callback=_positive,
         help="Also give P(0 < doubling time < DAYS).",
         show_default=False,
+    ),
+]
+StudyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        parser=read_folder,
+        help="Folder of the study. Default: studies/<verb>-<dataset>.",
+        show_default=False,
+    ),
+]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Jobs that run at once on this machine. Default: one for each core.",
+        show_default=False,
+    ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with what is finished in the folder of the study.")
+]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="NAME|ADDRESS",
+        callback=_executor,
+        help="Where jobs run: serial (in this process), processes, dask (a cluster of this "
+        "machine), or the address of a Dask scheduler.",
+        autocompletion=complete_executor,
     ),
 ]

@@ -77,6 +77,17 @@ class Reporter:
     def sampling(self, done: int, total: int, divergences: int = 0) -> None:
         """Say how many of all draws (tuning included, all chains) are done."""
         note = f"sampling, divergences: {divergences}" if divergences else "sampling"
+        self._advance(note, done, total, f"{note}; {done} of {total} draws")
+
+    def jobs(self, done: int, failed: int, total: int, seconds_left: float | None) -> None:
+        """Say how many jobs of a study are done and failed, and how long the others may take."""
+        note = f"jobs, failed: {failed}" if failed else "jobs"
+        left = f", {_duration(seconds_left)} left" if seconds_left else ""
+        line = f"{note}; {done + failed} of {total} finished{left}"
+        self._advance(f"{note}{left}", done + failed, total, line)
+
+    def _advance(self, note: str, done: int, total: int, line: str) -> None:
+        """Move the bar, or write a line where there is no terminal and enough has happened."""
         if self._task is None:
             self._task = self._bar.add_task(note, total=total)
         self._bar.update(self._task, completed=done, description=note)
@@ -84,7 +95,7 @@ class Reporter:
         late = self.seconds - self._said > _PATIENCE
         if (part > self._part or late) and not self._console.is_terminal:
             self._part, self._said = part, self.seconds
-            self._line(f"{note}; {done} of {total} draws")
+            self._line(line)
 
     def _end_sampling(self) -> None:
         """Take the bar away."""
@@ -97,3 +108,10 @@ class Reporter:
         if not self._quiet:
             line = f"{self.seconds:6.1f} s {clean(text)}"
             self._console.print(line, markup=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    """About how long something takes: 40 s, 5 min, 3.2 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

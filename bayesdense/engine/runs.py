@@ -11,10 +11,10 @@ from scipy.special import logit
 from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Floats
 from bayesdense.engine.coordinates import Anchors, Coordinates, coordinates
-from bayesdense.engine.interrupts import Interrupted, never_interrupted
 from bayesdense.engine.kernel_data import TERMS, is_covered, kernel_data
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.target import Target, kernel_target
+from bayesdense.interrupts import Interrupted, never_interrupted
 from bayesdense.names import CHAIN, DRAW, MAP_PARAMETERS
 from bayesdense.observations import JointObservations, LLMData, Observations
 from bayesdense.spec import ModelSpec

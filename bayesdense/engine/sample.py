@@ -15,9 +15,9 @@ from nutpie.compiled_pyfunc import from_pyfunc
 from threadpoolctl import threadpool_limits
 
 from bayesdense.arrays import Floats
-from bayesdense.engine.interrupts import Interrupted, never_interrupted
 from bayesdense.engine.target import Target
 from bayesdense.engine.whiten import Whitening, whiten_at_mode
+from bayesdense.interrupts import Interrupted, never_interrupted
 from bayesdense.joint_kernel import native
 
 #: nutpie ships no types.
