@@ -13,7 +13,8 @@ from made_up import made_up_posterior, small_data
 
 from bayesdense import joint_kernel
 from bayesdense.dataset import load_dataset
-from bayesdense.engine.runs import coordinates_of
+from bayesdense.engine.runs import target_of
+from bayesdense.engine.whiten import unwhitened
 from bayesdense.observations import observe
 from bayesdense.size_slope import size_covariate
 from bayesdense.sizes import (
@@ -32,6 +33,9 @@ SPEC = load_spec("joint")
 
 def test_calls_are_those_of_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """numba compiles anew for other types: what is compiled ahead must be what is called."""
+    whole, data = observe(SPEC, load_dataset("densing")), small_data()
+    target = target_of(SPEC, whole)
+    assert target.packed is not None
     called: dict[str, set[tuple[object, ...]]] = {}
 
     def noted(function: ahead.Function) -> ahead.Function:
@@ -45,8 +49,12 @@ def test_calls_are_those_of_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     for function, _ in ahead.calls():
         home = joint_kernel if hasattr(joint_kernel, function.__name__) else normal
         monkeypatch.setattr(home, function.__name__, noted(function))
-    whole, data = observe(SPEC, load_dataset("densing")), small_data()
-    where = coordinates_of(SPEC, whole)
+    # In Python, what is compiled into one function calls its parts one by one
+    for name in ("whitened_log_density", "log_density", "_scores"):
+        monkeypatch.setattr(joint_kernel, name, getattr(joint_kernel, name).py_func)
+    where = target.coordinates
+    words = target.packed(unwhitened(where.size), target.nothing_given)
+    joint_kernel.whitened_log_density(where.start, words)
     where.natural(np.tile(where.start, (1, 2, 1)))
     posterior = made_up_posterior(SPEC, data, shape=(2, 20))
     draw_log_sizes(posterior, SPEC, data, seed=1)

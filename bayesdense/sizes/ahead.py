@@ -1,9 +1,10 @@
-"""What follows sampling, compiled by a second process while the first compiles what it samples.
+"""Compiling on two cores: a second process fills numba's cache with what a fit will ask for.
 
 numba compiles one function at a time in a process, and keeps the machine code on disk. Where that
-cache is empty the functions of `normal` would keep one core busy for ten seconds after sampling,
-while another idles before it. So a process of its own fills the cache meanwhile. It can only help:
-where it cannot start, fails or is late, this process compiles what it does not find.
+cache is empty a fit would compile for half a minute on one core, the density that is sampled before
+sampling and the functions of `normal` after it. So a second process begins with what the first
+reaches last. It can only help: where it cannot start, fails or is late, the first compiles what it
+does not find.
 """
 
 import contextlib
@@ -33,9 +34,11 @@ type Function = Any
 
 
 def calls() -> list[tuple[Function, tuple[object, ...]]]:
-    """Functions that follow sampling, in the order in which they are called, and arguments.
+    """Functions to compile, in the order in which a fit reaches them, and arguments.
 
-    The arguments are empty, but of the types that `numba` tells apart: numbers, dims and layout.
+    The first three are parts of the density; others of its parts the first process has compiled by
+    the time that a second one runs. The arguments are empty, but of the types that numba tells
+    apart: numbers, dims and layout.
     """
     one, two, three = (np.empty((1,) * n_dims) for n_dims in (1, 2, 3))
     count, number = np.empty(1, dtype=np.int64), 0.0
@@ -44,11 +47,18 @@ def calls() -> list[tuple[Function, tuple[object, ...]]]:
         table._make(made[kind] for kind in get_type_hints(table).values())
         for table in (joint_kernel.Maps, joint_kernel.Slots)
     )
+    whitened = joint_kernel.Whitened(two, count, two)
     block = normal.Block(three, three, three, two, two, one)
     cells = normal.Cells(one, count, count, count, two, number, number, number)
     laws, rule = normal.Laws(three, three, three, two), normal.Rule(one, one, one)
     families = normal.Families(count, count)
     return [
+        (
+            joint_kernel.score_sum,
+            (two, two, one, one, one, one, one, one, count, count, count),
+        ),
+        (joint_kernel.pull_back, (one, one, maps, slots, one)),
+        (joint_kernel.discolour, (whitened, one, one, one, number)),
         (joint_kernel.unpack_all, (two, count, one, maps, slots)),
         (normal.laws_on, (one, block, cells)),
         (normal.log_totals, (laws, block, cells, rule)),
