@@ -29,6 +29,8 @@ from bayesdense.names import (
 )
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
+from bayesdense.sizes import ahead
+from bayesdense.sizes.parallel import usable_cores
 from bayesdense.spec import ModelSpec
 
 _LOG = logging.getLogger(__name__)
@@ -193,7 +195,9 @@ def fit_observations(
     if prepared is not None:
         _check_prepared(spec, sampler, prepared)
     watching = noticing_interrupts() if sampler == "nutpie" else nullcontext(never_interrupted)
-    with watching as interrupted:
+    several = usable_cores() > 1 and cores != 1
+    compiling = ahead.compiling(wanted=several and spec.is_joint and spec.residual == "symmetric")
+    with watching as interrupted, compiling as compiled:
         entropy = np.random.SeedSequence(seed)
         settings = Settings(draws, tune, chains, cores, entropy, progress, interrupted)
         if sampler != "nutpie":  # which watches for Ctrl-C itself
@@ -206,9 +210,10 @@ def fit_observations(
             posterior = sample_cut(spec, data, settings)
         else:
             posterior = sample_joint(spec, data, settings)
+        began = time.perf_counter()
+        compiled()
         if interrupted():
             raise KeyboardInterrupt
-    began = time.perf_counter()
     used = posterior.spec
     tree = fit_tree.assemble(used, data, posterior, seed=seed, log_likelihood=log_likelihood)
     timings = {**posterior.timings, "derive": time.perf_counter() - began}

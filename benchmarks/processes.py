@@ -33,7 +33,7 @@ class Process:
 def cold_and_warm(run: Runner, dataset: str, seed: int) -> dict[str, Process]:
     """Run twice in a folder of empty caches: the first run is cold, the second warm.
 
-    Cold means that nothing is compiled by numba or PyTensor; Python's own bytecode is left.
+    Cold means that nothing is compiled: not by numba or PyTensor, nor Python's own bytecode.
     """
     with tempfile.TemporaryDirectory() as folder:
         caches = empty_caches(Path(folder))
@@ -41,11 +41,18 @@ def cold_and_warm(run: Runner, dataset: str, seed: int) -> dict[str, Process]:
 
 
 def empty_caches(folder: Path) -> dict[str, str]:
-    """Environment in which compiled code is kept in this folder alone."""
+    """Environment in which compiled code is kept in this folder alone.
+
+    Python's bytecode as well, and also where it is switched off: compiling the source of all
+    libraries anew at every start takes longer than importing them.
+    """
     flags = f"base_compiledir={folder / 'pytensor'}"
     given = os.environ.get("PYTENSOR_FLAGS")
-    return os.environ | {
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment | {
         "NUMBA_CACHE_DIR": str(folder / "numba"),
+        "PYTHONPYCACHEPREFIX": str(folder / "python"),
         "PYTENSOR_FLAGS": f"{given},{flags}" if given else flags,
     }
 

@@ -235,6 +235,13 @@ def test_agreement_is_in_units_of_monte_carlo_error(measures) -> None:
     assert apart["worst_z"] < -8
 
 
+def test_compiled_code_is_kept_in_one_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    environment = module("processes").empty_caches(tmp_path)
+    subprocess.run([sys.executable, "-c", "import bayesdense"], env=environment, check=True)
+    assert len(list((tmp_path / "python").rglob("bayesdense/__init__.*.pyc"))) == 1
+
+
 def test_a_quick_race_says_all_that_is_asked(measures, monkeypatch) -> None:
     """The whole of --quick but sampling, processes and gradients, which are made up."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))

@@ -68,6 +68,17 @@ def test_quick_verbs_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert run.stderr.strip() == ""
 
 
+def test_nothing_is_searched_for_cycles_at_the_end() -> None:
+    code = (
+        "import atexit, gc, sys; from bayesdense.cli import main\n"
+        "atexit.register(lambda: print(gc.get_freeze_count(), file=sys.stderr))\n"
+        "sys.argv = ['bayesdense', 'list']\n"
+        "main()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(run.stderr) > 0
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("list",)])
 def test_help_and_list_answer_at_once(arguments: tuple[str, ...]) -> None:
     def busy() -> float:

@@ -18,7 +18,7 @@ def test_every_draw_is_worked_on_once(size: int) -> None:
 
 def test_several_threads_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two draws wait for each other, which one thread alone could not end."""
-    monkeypatch.setattr(parallel, "_usable_cores", lambda: 2)
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 2)
     meet = threading.Barrier(2, timeout=30)
 
     def work(draw: int) -> None:

@@ -158,8 +158,8 @@ def _normal_scores(
     """`normal.family_terms` of all draws, one row each; slopes of 0 without a covariate."""
     llms, spacing = posterior.data.llms, posterior.spec.options.quadrature_spacing
     cells, families = cells_of(posterior), families_of(llms)
-    if covariate is None:
-        covariate = np.zeros(len(llms.names))
+    # Of one layout whoever asks: numba compiles for every layout anew
+    x = np.zeros(len(llms.names)) if covariate is None else np.ascontiguousarray(covariate)
     out = (
         np.empty((posterior.size, len(llms.names))),
         np.empty((posterior.size, len(llms.families))),
@@ -172,7 +172,7 @@ def _normal_scores(
         def some(draws: Ints, grid: Grid = grid) -> None:
             block = block_of(posterior, draws)
             laws = normal.laws_on(grid.nodes, block, cells)
-            found = normal.family_terms(laws, block, cells, families, rule_of(grid), covariate)
+            found = normal.family_terms(laws, block, cells, families, rule_of(grid), x)
             for whole, part in zip(out, found, strict=True):
                 whole[draws] = part
 

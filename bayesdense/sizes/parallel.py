@@ -28,7 +28,7 @@ def over_draws(size: int, work: Callable[[int], None]) -> None:
 
 def over_blocks(draws: Ints, work: Callable[[Ints], None], at_once: int = _BLOCK) -> None:
     """Call `work` with some of the draws at a time, as `over_draws` does."""
-    pool = ThreadPoolExecutor(_usable_cores())
+    pool = ThreadPoolExecutor(usable_cores())
     try:
         blocks = [draws[first : first + at_once] for first in range(0, len(draws), at_once)]
         for done in [pool.submit(work, block) for block in blocks]:
@@ -37,7 +37,7 @@ def over_blocks(draws: Ints, work: Callable[[Ints], None], at_once: int = _BLOCK
         pool.shutdown(cancel_futures=True)  # after Ctrl-C or an error nobody reads the rest
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use, where the system tells; else all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
