@@ -129,10 +129,13 @@ def test_caches_are_looked_for_where_numba_keeps_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file as numba names it, newer than the source; that of an old source does not count."""
-    for function, arguments in ahead.calls():
-        function.compile(ahead.types_of(arguments))
-        assert ahead.is_kept(function)
+    ahead.compile_all()
+    assert all(ahead.is_kept(function) for function, _ in ahead.calls())
     function, _ = ahead.calls()[-1]
+    os.utime(function.py_func.__code__.co_filename)  # the same source, written again
+    assert not ahead.is_kept(function)
+    ahead.compile_all()
+    assert ahead.is_kept(function)
     kept = Path(function.stats.cache_path).glob(f"normal.{function.__name__}-*.nbi")
     copy = tmp_path / next(kept).name
     copy.touch()

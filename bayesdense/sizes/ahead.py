@@ -75,9 +75,16 @@ def types_of(arguments: tuple[object, ...]) -> tuple[object, ...]:
 
 
 def compile_all() -> None:
-    """Compile every function that numba's cache does not hold, and put it there."""
+    """Compile every function that numba's cache does not hold, and put it there.
+
+    numba looks at what a source says, `is_kept` at when it was written: where the same source has
+    been written again, its machine code is made to look newer.
+    """
     for function, arguments in calls():
         function.compile(types_of(arguments))
+        with contextlib.suppress(OSError):
+            for index in _indices(function):
+                index.touch()
 
 
 def is_kept(function: Function) -> bool:
@@ -85,13 +92,21 @@ def is_kept(function: Function) -> bool:
 
     That of another numba or processor counts as well, for which the only cost is time.
     """
-    source = Path(function.py_func.__code__.co_filename)
-    indices = Path(function.stats.cache_path).glob(f"{source.stem}.{function.__name__}-*.nbi")
     try:
-        written = source.stat().st_mtime
-        return any(index.stat().st_mtime >= written for index in indices)
+        written = _source(function).stat().st_mtime
+        return any(index.stat().st_mtime >= written for index in _indices(function))
     except OSError:
         return True  # nothing can be told, and nothing is risked by not helping
+
+
+def _source(function: Function) -> Path:
+    return Path(function.py_func.__code__.co_filename)
+
+
+def _indices(function: Function) -> Iterator[Path]:
+    """Where numba says what it keeps of a function."""
+    pattern = f"{_source(function).stem}.{function.__name__}-*.nbi"
+    return Path(function.stats.cache_path).glob(pattern)
 
 
 @contextlib.contextmanager
