@@ -15,9 +15,9 @@ from bayesdense.engine.kernel_data import TERMS, is_covered, kernel_data
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.target import Target, kernel_target
 from bayesdense.names import CHAIN, DRAW
-from bayesdense.observations import JointObservations, Observations
+from bayesdense.observations import JointObservations, Observations, trend_on
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
+from bayesdense.trends import trend_named
 from bayesdense.variables import labels_of, sampled_variables
 
 
@@ -54,7 +54,7 @@ def as_dataset(
 ) -> xr.Dataset:
     """Draws with the model's dims and labels."""
     n_chains, n_draws = next(iter(values.values())).shape[:2]
-    dims, labels = sampled_variables(spec, data), labels_of(data)
+    dims, labels = sampled_variables(spec, data), labels_of(spec, data)
     coords: dict[str, object] = {CHAIN: np.arange(n_chains), DRAW: np.arange(n_draws)}
     coords |= {dim: list(labels[dim]) for name in values for dim in dims[name]}
     variables = {name: ((CHAIN, DRAW, *dims[name]), value) for name, value in values.items()}
@@ -92,7 +92,8 @@ def tables_of(
     spec: ModelSpec, data: Observations, where: Coordinates, terms: Sequence[str] | None
 ) -> kernel.Data:
     """Lay out the observations for the kernel."""
-    trend_at = [where.blocks[name].start for name in TRENDS[spec.trend].parameters]
+    entries = trend_on(spec, data.llms).entries
+    trend_at = [where.blocks[name].start + (k or 0) for name, k in entries]
     present = (True, True, data.reports is not None, True)
     counted = [
         int(there and (terms is None or any(name in terms for name in of_term)))
@@ -119,14 +120,21 @@ def coordinates_of(
     given: Sequence[str] = (),
 ) -> Coordinates:
     """Lay out the coordinates of (part of) the model."""
-    lengths = {dim: len(labels) for dim, labels in labels_of(data).items()}
+    lengths = {dim: len(labels) for dim, labels in labels_of(spec, data).items()}
     shapes = {
         name: tuple(lengths[dim] for dim in dims)
         for name, dims in sampled_variables(spec, data).items()
     }
     scales = data.benchmarks.data_scales() if data.benchmarks else {}
     guesses = {"log_effective_params": data.llms.log_params} if data.scores else {}
-    return coordinates(spec, shapes, scales, _informed(data), given=given, guesses=guesses)
+    informed = _informed(data) | _of_trend(spec, shapes)
+    return coordinates(spec, shapes, scales, informed, given=given, guesses=guesses)
+
+
+def _of_trend(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
+    """Vectors of the trend: sampled about 0 where data pin them, else in units of their sd."""
+    trend = trend_named(spec.trend)
+    return {name: np.full(shapes[name], float(name in trend.pinned)) for name in trend.dims}
 
 
 def _informed(data: Observations) -> dict[str, Floats]:
