@@ -132,7 +132,7 @@ def _joint_groups(
         # Pooled draws of a cut are no posterior given all data: weights 1 / p(y_i | ...) would be
         # wrong, and so is every leave-one-out estimate that rests on them.
         likelihoods, slopes = sizes.log_likelihoods_and_slopes(
-            posterior, spec, data, size_covariate(observations)
+            posterior, spec, data, None if _has_slope(spec) else size_covariate(observations)
         )
         groups["log_likelihood"] = likelihoods
         groups |= _slope_group(spec, observations, posterior, likelihoods["family"], slopes)
@@ -176,9 +176,16 @@ def _slope_group(
     family: xr.DataArray,
     known: xr.Dataset | None = None,
 ) -> dict[str, xr.Dataset]:
-    """Derivatives in a slope on size, where the data could tell one."""
+    """Derivatives in a slope on size, where the data could tell one and the model has none."""
+    if _has_slope(spec):
+        return {}
     slope = slope_derivatives(posterior, spec, data, family, known)
     return {} if slope is None else {"size_slope": slope}
+
+
+def _has_slope(spec: ModelSpec) -> bool:
+    """Whether the trend has a covariate, all of which go with size."""
+    return trend_named(spec.trend).covariate is not None
 
 
 def _with_density(posterior: xr.Dataset, log_params: np.ndarray) -> xr.Dataset:

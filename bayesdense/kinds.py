@@ -120,7 +120,8 @@ def _read_kind(where: str, name: str, kind: object) -> str:
     known = set(known_trends()) if is_trend else set(KINDS[name])
     if not isinstance(kind, str) or (form_of(kind) if is_trend else kind) not in known:
         allowed = trend_forms() if is_trend else KINDS[name]
-        raise SpecError(f"{where}.kind: {told(kind)}, allowed: {', '.join(allowed)}")
+        own = " (one of your own is added first: add_trend, --trend-file)" if is_trend else ""
+        raise SpecError(f"{where}.kind: {told(kind)}, allowed: {', '.join(allowed)}{own}")
     try:
         return trend_named(kind).kind if is_trend else kind
     except SpecError as error:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from bayesdense._version import __version__
-from bayesdense.cli import baseline, fitting, making, reading, shelf
+from bayesdense.cli import baseline, fitting, making, reading, shelf, trends
 from bayesdense.cli.output import say, use_utf8
 from bayesdense.errors import BayesdenseError, CheckFailure
 
@@ -63,6 +63,7 @@ for _name, _verb, _example in (
     ("list", shelf.list_shipped, "bayesdense list --format json"),
     ("show", shelf.show, "bayesdense show densing"),
     ("validate", shelf.validate, "bayesdense validate my-dataset/"),
+    ("trends", trends.trends, "bayesdense trends densing"),
     ("fit", fitting.fit, "bayesdense fit densing --seed 7 --out fits/seed-7"),
     ("check", reading.check, "bayesdense check fits/densing"),
     ("summarize", reading.summarize, "bayesdense summarize fits/densing --format json"),
@@ -97,11 +98,22 @@ def program(
         ),
     ] = 0,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    trend_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trend-file",
+            metavar="PATH.py:NAME",
+            help="Add a trend of your own, from a Python file, which is run.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """How fast does the capability density of language models grow? Answers with intervals."""
     from bayesdense import logs
 
     logs.configure(verbose)
+    for place in trend_file or []:
+        trends.add_from_file(place)
 
 
 def main() -> None:

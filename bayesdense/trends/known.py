@@ -148,7 +148,7 @@ def _check(trend: Trend) -> None:
     theta = {name: 0.5 + rng.random(sizes.get(name, ())) for name in trend.drawn}
     for name, curve in (("eta", whole.eta), ("growth_rate", whole.growth_rate)):
         values = _called(trend, name, partial(curve, t, theta))
-        if np.shape(values + 0.0 * t) != t.shape or not np.isfinite(values).all():
+        if np.shape(values) not in ((), (1,), t.shape) or not np.isfinite(values).all():
             raise SpecError(
                 f"trend {trend.kind!r}: {name} gave {told(values)} at {t.size} times, allowed as "
                 "many finite numbers"
