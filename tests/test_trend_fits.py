@@ -1,6 +1,7 @@
 """Small fits under rival trends: what was simulated is found, saved, loaded, and said."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,7 @@ def test_an_own_trend_is_fitted_from_a_file(
     file, out = tmp_path / "own.py", tmp_path / "fit"
     file.write_text(OWN)
     place = published(tmp_path / "data", lambda t: 1.5 * t + 0.8 * np.sin(6.28 * t))
-    words = ("--trend-file", f"{file}:SEASONAL", "fit", place, "--set", "trend=seasonal")
+    words = ("fit", place, "--trend-file", f"{file}:SEASONAL", "--set", "trend=seasonal")
     size = ("--draws", "300", "--tune", "200", "--chains", "2", "--quiet", "--out", out)
     invoke(monkeypatch, capsys, *words, *size)
     fit = bd.load_fit(out)
@@ -244,7 +245,7 @@ def test_files_without_a_trend_are_refused(
 ) -> None:
     (tmp_path / "own.py").write_text(content)
     monkeypatch.chdir(tmp_path)
-    status, _, err = invoke(monkeypatch, capsys, "--trend-file", place, "list")
+    status, _, err = invoke(monkeypatch, capsys, "list", f"--trend-file={place}")
     assert status == 2 and message in " ".join(err.split())
 
 
@@ -273,3 +274,16 @@ def test_a_break_before_the_data_exits_2(
     told = " ".join(err.split())
     assert status == 2 and "0 families are released before 2022-11-30" in told
     assert "allowed here: 2023-" in told and not (tmp_path / "fit").exists()
+
+
+def test_the_trend_of_the_page_can_be_added(forgotten: None) -> None:
+    page = Path(__file__).parents[1] / "docs" / "how-to" / "own-trend.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    (code,) = (block for block in blocks if "SEASONAL = Trend(" in block)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 25
+    defined: dict[str, Any] = {}
+    exec(compile(code, "own-trend.md", "exec"), defined)
+    bd.add_trend(defined["SEASONAL"])
+    spec = bd.load_spec("joint").with_options(trend="seasonal")
+    rows = bd.prior_growth(spec, bd.load_dataset("densing"), ["exponential", "seasonal"])
+    assert rows[0].is_like(rows[1])

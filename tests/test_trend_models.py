@@ -1,5 +1,6 @@
 """Trends in models: one density in both implementations, mixtures, what data they ask for."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -312,3 +313,16 @@ def test_draws_of_a_trend_alone_are_those_of_its_priors(kind: str) -> None:
     for name, prior in spec.used_priors("trend").items():
         if prior.dist == "Normal" and not prior.is_hierarchical:
             assert drawn[name].std() == pytest.approx(float(str(prior.kwargs["sigma"])), rel=0.1)
+
+
+def test_the_page_shows_these_sds() -> None:
+    page = Path(__file__).parents[1] / "docs" / "explanation" / "trends.md"
+    part = page.read_text(encoding="utf-8").split("<!-- prior sds of growth -->")[1]
+    rows = re.findall(r"^\| `([^`]+)` \| (.+) \| (.+) \| (.+) \| (.+) \|$", part, flags=re.M)
+    assert [row[0] for row in rows] == KINDS
+    for shown, row in zip(rows, table(), strict=True):
+        for text, number in zip(shown[1:], (*row.sds, row.p_growing), strict=True):
+            if text.startswith("> "):
+                assert number > float(text[2:].replace(",", ""))
+            else:
+                assert float(text) == pytest.approx(number, abs=0.01)

@@ -24,8 +24,9 @@ BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
-#: Flags that belong to the program but are often typed behind the verb.
+#: Flags that belong to the program but are often typed behind the verb; and an option with a value.
 _GLOBAL_FLAGS: Final = frozenset({"--debug", "-v", "-vv", "--verbose"})
+_TREND_FILE: Final = "--trend-file"
 
 
 class _Program(TyperGroup):
@@ -33,10 +34,14 @@ class _Program(TyperGroup):
 
     # Typer's base class takes a context of its own vendored click: no public name to write here.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
-        """Move global flags before the verb."""
+        """Move global flags and options before the verb."""
         end = args.index("--") if "--" in args else len(args)
-        flags = [arg for arg in args[:end] if arg in _GLOBAL_FLAGS]
-        rest = [arg for arg in args[:end] if arg not in _GLOBAL_FLAGS]
+        flags: list[str] = []
+        rest: list[str] = []
+        for before, arg in zip(["", *args], args[:end], strict=False):
+            name = arg.split("=", 1)[0]
+            is_global = arg in _GLOBAL_FLAGS or name == _TREND_FILE or before == _TREND_FILE
+            (flags if is_global else rest).append(arg)
         return super().parse_args(ctx, [*flags, *rest, *args[end:]])
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
