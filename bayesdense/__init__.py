@@ -38,10 +38,14 @@ if TYPE_CHECKING:
     from bayesdense.errors import SpecError as SpecError
     from bayesdense.estimates import DoublingTime as DoublingTime
     from bayesdense.estimates import Estimate as Estimate
+    from bayesdense.growth_breaks import GrowthBreak as GrowthBreak
+    from bayesdense.growth_breaks import growth_break as growth_break
     from bayesdense.inference import fit as fit
     from bayesdense.inference import prepare as prepare
     from bayesdense.point import point_estimate as point_estimate
     from bayesdense.prediction import predict as predict
+    from bayesdense.prior_growth import PriorGrowth as PriorGrowth
+    from bayesdense.prior_growth import prior_growth as prior_growth
     from bayesdense.results import Fit as Fit
     from bayesdense.results import load_fit as load_fit
     from bayesdense.simulate import Truth as Truth
@@ -50,6 +54,9 @@ if TYPE_CHECKING:
     from bayesdense.spec import ModelSpec as ModelSpec
     from bayesdense.spec import load_spec as load_spec
     from bayesdense.summary import summarize as summarize
+    from bayesdense.trends import Trend as Trend
+    from bayesdense.trends import TrendData as TrendData
+    from bayesdense.trends import add_trend as add_trend
 
 
 #: Where each public name lives; a test holds it equal to the imports above.
@@ -64,8 +71,12 @@ _HOMES = {
     "Fit": "results",
     "FitFolderError": "errors",
     "ModelSpec": "spec",
+    "GrowthBreak": "growth_breaks",
     "SpecError": "errors",
+    "Trend": "trends",
+    "TrendData": "trends",
     "Truth": "simulate",
+    "add_trend": "trends",
     "benchmark_parameters": "derive",
     "benchmark_table": "derive",
     "build_model": "build",
@@ -78,6 +89,7 @@ _HOMES = {
     "prepare": "inference",
     "preview": "approximation",
     "Preview": "approximation",
+    "growth_break": "growth_breaks",
     "growth_rate": "derive",
     "load_dataset": "dataset",
     "load_fit": "results",
@@ -85,6 +97,8 @@ _HOMES = {
     "model_names": "catalog",
     "point_estimate": "point",
     "predict": "prediction",
+    "PriorGrowth": "prior_growth",
+    "prior_growth": "prior_growth",
     "simulate_dataset": "simulate",
     "summarize": "summary",
     "write_dataset": "simulate",

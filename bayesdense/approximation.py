@@ -9,13 +9,14 @@ from arviz_stats.base.array import array_stats
 
 from bayesdense.dataset import Dataset
 from bayesdense.engine.laplace import approximate
-from bayesdense.engine.runs import target_of
+from bayesdense.engine.runs import as_dataset, target_of
 from bayesdense.errors import SpecError
 from bayesdense.estimates import DoublingTime, Estimate
+from bayesdense.mixtures import with_mixture
 from bayesdense.names import CHAIN, DEFAULT_SEED, DRAW, SCHEMA_VERSION
-from bayesdense.observations import observe
+from bayesdense.observations import observe, trend_on
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
+from bayesdense.trends.base import draws_as_columns
 
 #: Draws of the approximation.
 _DRAWS = 2000
@@ -132,9 +133,13 @@ def preview(spec: ModelSpec, dataset: Dataset, *, seed: int = DEFAULT_SEED) -> P
         pareto_k = float(np.ravel(array_stats.psislw(-log_ratio[None], axis=-1)[1])[0])
     theta = target.coordinates.natural(found.z)
     years = float(data.llms.years.max())
-    trend = TRENDS[spec.trend]
-    growth = np.asarray(trend.growth_rate(years, {n: theta[n] for n in trend.parameters}))
-    draws = xr.DataArray(growth[None], dims=(CHAIN, DRAW), attrs={"units": "1/year"})
+    trend = trend_on(spec, data.llms).at_dates()
+    if trend.trend.mixture is not None:
+        one_row = as_dataset(spec, data, {name: value[None] for name, value in theta.items()})
+        drawn = with_mixture(one_row, spec, data, seed=seed)[trend.trend.mixture.name]
+        theta[trend.trend.mixture.name] = drawn.to_numpy()[0]
+    found = trend.growth_rate(years, draws_as_columns(theta))
+    draws = xr.DataArray(np.ravel(found)[None], dims=(CHAIN, DRAW), attrs={"units": "1/year"})
     return Preview(
         growth_rate=Estimate("growth rate", draws, max(data.llms.release_dates)),
         pareto_k=pareto_k if np.isfinite(pareto_k) else float("inf"),

@@ -16,7 +16,7 @@ from bayesdense.names import (
     RUN,
     SCORE_OBS,
 )
-from bayesdense.observations import JointObservations, Observations, observe
+from bayesdense.observations import JointObservations, Observations, observe, trend_on
 from bayesdense.spec import ModelSpec
 
 
@@ -54,7 +54,7 @@ def build_from_observations(spec: ModelSpec, data: Observations) -> pm.Model:
 def _joint_model(spec: ModelSpec, data: JointObservations) -> pm.Model:
     """Loss law, score map, sizes and trend in one model."""
     scales = data.benchmarks.data_scales()
-    with pm.Model(coords=_joint_coords(data)) as model:
+    with pm.Model(coords=_joint_coords(spec, data)) as model:
         law = loss_law.loss_law(spec, scales)
         loss_law.observe_losses(spec, law, data.losses, scales)
         curve = score_map.score_map(spec, scales)
@@ -87,7 +87,8 @@ def _density_model(spec: ModelSpec, data: Observations) -> pm.Model:
     """Trend, family and residual of published densities."""
     if data.densities is None:
         raise ValueError("a model of densities needs observations of densities")
-    coords = {LLM: data.llms.names, FAMILY: data.llms.families}
+    labels = trend_on(spec, data.llms).labels
+    coords = {LLM: data.llms.names, FAMILY: data.llms.families, **labels}
     with pm.Model(coords=coords) as model:
         log_density = density.location(spec, data.llms)
         residual = density.residual(spec, data.llms)
@@ -104,7 +105,7 @@ def _density_model(spec: ModelSpec, data: Observations) -> pm.Model:
     return model
 
 
-def _joint_coords(data: JointObservations) -> dict[str, object]:
+def _joint_coords(spec: ModelSpec, data: JointObservations) -> dict[str, object]:
     """Labels of every dimension; ragged rows are labelled by what they observe."""
     names, llms, losses = data.benchmarks.names, data.llms, data.losses
     points, scores = data.calibration, data.scores
@@ -125,6 +126,7 @@ def _joint_coords(data: JointObservations) -> dict[str, object]:
             f"{llms.names[i]} {names[j]}"
             for i, j in zip(scores.llm_idx, scores.benchmark_idx, strict=True)
         ],
+        **trend_on(spec, llms).labels,
     }
     if data.reports is not None:
         coords["report_benchmark"] = [names[j] for j in data.reports.benchmark_idx]

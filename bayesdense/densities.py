@@ -8,11 +8,11 @@ import xarray as xr
 
 from bayesdense.arrays import Floats
 from bayesdense.names import CHAIN, DRAW, LLM, UNITS
-from bayesdense.observations import Observations
+from bayesdense.observations import Observations, trend_on
 from bayesdense.prior_draws import residual_parameters
 from bayesdense.residuals import LOG_DENSITY, NUMPY
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
+from bayesdense.trends.base import draws_as_columns
 
 #: Nodes per posterior sd of a family effect, and half width in its prior sds.
 _NODES_PER_SD = 2.5
@@ -35,7 +35,7 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: Observations) 
     """
     error, sd, shape = _deviations(posterior, spec, data)
     known_sd = np.sqrt(data.densities.known_var) if data.densities else np.zeros(error.shape[1])
-    family_sd = _flat(posterior, "family_sd") if "family_sd" in posterior else None
+    family_sd = _rows(posterior, "family_sd") if "family_sd" in posterior else None
     idx = data.llms.family_idx
     n_draws, n_families = len(error), len(data.llms.families)
     of_llm, of_family = np.empty(error.shape), np.empty((n_draws, n_families))
@@ -66,9 +66,10 @@ def with_densities(posterior: xr.Dataset, data: Observations) -> xr.Dataset:
     return posterior.assign(log_density=draws.assign_attrs(units=UNITS["log_density"]))
 
 
-def _flat(posterior: xr.Dataset, name: str) -> Floats:
-    """Draws of a scalar, chains one after another."""
-    return posterior[name].to_numpy().reshape(-1)
+def _rows(posterior: xr.Dataset, name: str) -> Floats:
+    """Draws of a scalar or a vector, chains one after another."""
+    values = posterior[name].transpose(CHAIN, DRAW, ...).to_numpy()
+    return np.asarray(values.reshape(-1, *values.shape[2:]))
 
 
 def _deviations(
@@ -77,10 +78,9 @@ def _deviations(
     """Deviation from the trend and sd of every LLM, per draw, and the residual's shape."""
     if data.densities is None:
         raise ValueError("a model of densities needs observations of densities")
-    trend = TRENDS[spec.trend]
-    years = data.llms.years
-    theta = {name: _flat(posterior, name)[:, None] for name in trend.parameters}
-    error = data.densities.log_density - trend.eta(years, theta)
+    years, trend = data.llms.years, trend_on(spec, data.llms)
+    theta = {name: _rows(posterior, name) for name in trend.trend.drawn}
+    error = data.densities.log_density - trend.eta(years, draws_as_columns(theta))
     scalars = {
         str(name): drawn.to_numpy().reshape(-1)
         for name, drawn in posterior.data_vars.items()

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesdense.errors import BayesdenseError
-from bayesdense.estimates import DoublingTime, Estimate, Probability, tails
+from bayesdense.estimates import DoublingTime, Estimate, Probability, probability, tails
 from bayesdense.laws import growth_factor_per_year, orders_of_magnitude_per_year
 from bayesdense.names import (
     BENCHMARK,
@@ -20,6 +20,7 @@ from bayesdense.names import (
     CI_PROB,
     DAYS_PER_YEAR,
     DRAW,
+    GROUP,
     INNER_CI_PROB,
     LAW_PARAMETERS,
     LLM,
@@ -27,25 +28,41 @@ from bayesdense.names import (
     PAPER_SLOPE_PER_DAY,
     UNITS,
 )
+from bayesdense.priors import Prior
 from bayesdense.results import Fit
-from bayesdense.trends import TRENDS, Trend
+from bayesdense.trends import TrendData, TrendOn, trend_named
+from bayesdense.trends.base import labelled
+from bayesdense.wording import told
 
 _SAMPLE_DIMS = (CHAIN, DRAW)
 #: How `UNITS` names the unit of a benchmark's losses, which the data alone know.
 _A_LOSS_UNIT = UNITS["loss_floor"]
 
 
-def growth_rate(fit: Fit, at: str | None = None) -> Estimate:
+def growth_rate(fit: Fit, at: str | None = None, *, group: str | None = None) -> Estimate:
     """Growth rate g of the trend of log density (1/year).
+
+    Under the trend `groups`, the mean over groups by their shares of the families, these shares
+    held; under `covariate`, the growth at a given covariate.
 
     Parameters
     ----------
     at
         ISO date at which it is read; by default the last release of the dataset.
+    group
+        Under the trend `groups`: the group of which it is read.
     """
     date = _date(at) if at else last_release(fit)
-    draws = _growth(_trend_of(fit), fit.posterior, years_since_origin(fit, [date])[0])
-    return Estimate("growth rate", _with_units(draws, "1/year"), date)
+    trend_there = _trend_of(fit, group)
+    draws = _growth(trend_there, fit.posterior, years_since_origin(fit, [date])[0])
+    name = "growth rate" if group is None else f"growth rate of {group}"
+    chance = p_singular(fit, date)
+    if chance is not None and chance.value > 0.0:
+        raise BayesdenseError(
+            f"{name} at {date}: density is infinite by then with probability {chance} under the "
+            f"trend {fit.spec.trend}; allowed an earlier date"
+        )
+    return Estimate(name, _with_units(draws, "1/year"), date)
 
 
 def average_growth(fit: Fit) -> Estimate:
@@ -70,19 +87,21 @@ def orders_of_magnitude(fit: Fit, at: str | None = None) -> Estimate:
     return _of_growth(fit, at, name, orders_of_magnitude_per_year, "1/year")
 
 
-def doubling_time(fit: Fit, at: str | None = None) -> DoublingTime:
+def doubling_time(fit: Fit, at: str | None = None, *, group: str | None = None) -> DoublingTime:
     """Time ln 2 / g in which density doubles, safe where growth may be zero or negative.
 
     Parameters
     ----------
     at
         ISO date at which it is read; by default the last release of the dataset.
+    group
+        Under the trend `groups`: the group of which it is read.
 
     Examples
     --------
     ``doubling_time(fit).interval(0.95)`` gives days, ``repr`` a sentence in months.
     """
-    return DoublingTime(growth_rate(fit, at))
+    return DoublingTime(growth_rate(fit, at, group=group))
 
 
 def halving_time(fit: Fit, at: str | None = None) -> DoublingTime:
@@ -100,28 +119,54 @@ def p_faster_than_paper(fit: Fit, at: str | None = None) -> Probability:
 def prior_p_growing(fit: Fit, at: str | None = None) -> float | None:
     """Probability before the data that density grows; None where it cannot be known.
 
-    Exact where growth is a parameter with a normal prior, else the share of the prior draws.
+    Exact where growth is linear in parameters with normal priors, else the share of the prior
+    draws.
     """
-    parameters = _trend_of(fit)
-    priors = fit.spec.used_priors("trend")
-    prior = priors.get("growth_rate")
-    if prior is not None and prior.dist == "Normal" and not prior.is_hierarchical:
-        mu, sigma = (float(str(prior.kwargs[name])) for name in ("mu", "sigma"))
-        return 0.5 * math.erfc(-mu / (sigma * math.sqrt(2.0)))
+    years, whole = years_since_origin(fit, [at or last_release(fit)])[0], _trend_of(fit)
+    exact = _prior_p_growing(fit, whole, years)
+    if exact is not None:
+        return exact
     draws = fit.group("prior")
-    if not set(parameters.parameters) <= set(draws.data_vars):
+    if not set(whole.trend.drawn) <= set(draws.data_vars):
         return None
-    years = years_since_origin(fit, [at or last_release(fit)])[0]
-    return float((_growth(parameters, draws, years) > 0.0).mean())
+    return float((_growth(whole, draws, years) > 0.0).mean())
 
 
-def trend(fit: Fit, dates: Sequence[str]) -> xr.DataArray:
+def _prior_p_growing(fit: Fit, whole: TrendOn, years: float) -> float | None:
+    """P(growing) by the normal distribution; None where growth is not normal a priori.
+
+    Given hyperparameters that are sds only, its mean is as it is without them: where that is 0,
+    so is the median.
+    """
+    priors = fit.spec.used_priors("trend")
+    if not whole.trend.is_linear or any(prior.dist != "Normal" for prior in priors.values()):
+        return None
+    weights = whole.basis(np.array([years]), growth=True)[0]
+    mean = var = 0.0
+    is_known = True
+    for weight, (name, _) in zip(weights, whole.entries, strict=True):
+        mu, sigma = (priors[name].kwargs[key] for key in ("mu", "sigma"))
+        if isinstance(mu, Prior):
+            return None
+        mean += weight * float(mu)
+        if isinstance(sigma, Prior):
+            is_known &= weight == 0.0
+        else:
+            var += (weight * float(sigma)) ** 2
+    if mean == 0.0:
+        return 0.5 if whole.trend.grows else 0.0
+    return 0.5 * math.erfc(-mean / math.sqrt(2.0 * var)) if is_known and var > 0.0 else None
+
+
+def trend(fit: Fit, dates: Sequence[str], *, group: str | None = None) -> xr.DataArray:
     """Trend eta(t) of log density at dates.
 
     Parameters
     ----------
     dates
         ISO dates.
+    group
+        Under the trend `groups`: the group of which it is read, by default their mean.
 
     Returns
     -------
@@ -132,10 +177,21 @@ def trend(fit: Fit, dates: Sequence[str]) -> xr.DataArray:
     years = xr.DataArray(
         years_since_origin(fit, dates), dims="date", coords={"date": [_date(d) for d in dates]}
     )
-    hypothesis = _trend_of(fit)
-    line = hypothesis.eta(years, {name: _posterior(fit, name) for name in hypothesis.parameters})
+    hypothesis = _trend_of(fit, group)
+    _need(hypothesis, fit.posterior)
+    line = hypothesis.eta(years, fit.posterior, labelled)
     named = line.transpose(*_SAMPLE_DIMS, "date").assign_coords(years=years).rename("trend")
     return _with_units(named, "log density")
+
+
+def p_singular(fit: Fit, at: str) -> Probability | None:
+    """Posterior probability that the trend is infinite at a date; None where it never is."""
+    hypothesis = _trend_of(fit)
+    _need(hypothesis, fit.posterior)
+    singular = hypothesis.singular(fit.posterior, labelled)
+    if singular is None:
+        return None
+    return probability(singular.transpose(*_SAMPLE_DIMS) <= years_since_origin(fit, [at])[0])
 
 
 def bands(draws: xr.DataArray, probs: Sequence[float] = (INNER_CI_PROB, CI_PROB)) -> xr.Dataset:
@@ -353,16 +409,43 @@ def years_since_origin(fit: Fit, dates: Sequence[str]) -> np.ndarray:
     return np.asarray(days, dtype=float) / DAYS_PER_YEAR
 
 
-def _trend_of(fit: Fit) -> Trend:
-    """Return the trend hypothesis of a fit's model."""
-    return TRENDS[fit.spec.trend]
+def date_at(fit: Fit, years: float) -> str:
+    """ISO date, to the nearest day, of years of 365.25 days since the fit's time origin."""
+    origin = dt.date.fromisoformat(fit.time_origin)
+    return (origin + dt.timedelta(days=round(years * DAYS_PER_YEAR))).isoformat()
 
 
-def _growth(hypothesis: Trend, draws: xr.Dataset, years: float) -> xr.DataArray:
+def _trend_of(fit: Fit, group: str | None = None) -> TrendOn:
+    """Return the trend of a fit's model, to be read at dates, of all groups or of one."""
+    constant, hypothesis = fit.group("constant_data"), trend_named(fit.spec.trend)
+    groups = tuple(str(name) for name in constant[GROUP].values) if GROUP in constant else ()
+    if group is not None and group not in groups:
+        known = f"allowed {', '.join(groups)}" if groups else "its trend has no groups"
+        raise BayesdenseError(f"this fit has no group {told(group)}: {known}")
+    of_llm = constant.get("group_idx", xr.DataArray(0)).to_numpy()
+    ends = xr.DataArray(years_since_origin(fit, window(fit)))
+    years = constant.get("release_year", ends).to_numpy()
+    data = TrendData(
+        origin=fit.time_origin,
+        years=years,
+        family_idx=constant.get("family_idx", xr.DataArray(np.arange(len(years)))).to_numpy(),
+        groups=groups,
+        weights=tuple((of_llm == k).astype(float) for k in range(len(groups))),
+    )
+    return TrendOn(hypothesis, data).at_dates(group)
+
+
+def _need(hypothesis: TrendOn, draws: xr.Dataset) -> None:
+    """Raise naming a parameter that draws lack."""
+    for name in hypothesis.trend.drawn:
+        _variable(draws, name)
+
+
+def _growth(hypothesis: TrendOn, draws: xr.Dataset, years: float) -> xr.DataArray:
     """Growth rate at a time, by draw."""
-    theta = {name: _variable(draws, name) for name in hypothesis.parameters}
-    result: xr.DataArray = hypothesis.growth_rate(years, theta)
-    return result
+    _need(hypothesis, draws)
+    result: xr.DataArray = hypothesis.growth_rate(years, draws, labelled)
+    return result.transpose(*_SAMPLE_DIMS)
 
 
 def _of_growth(

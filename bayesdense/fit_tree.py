@@ -9,10 +9,12 @@ import xarray as xr
 from bayesdense import densities, sizes
 from bayesdense._version import __version__
 from bayesdense.engine.runs import Posterior, as_dataset
+from bayesdense.mixtures import with_mixture
 from bayesdense.names import (
     BENCHMARK,
     CHAIN,
     DRAW,
+    GROUP,
     LLM,
     LOSS_OBS,
     POINT_OBS,
@@ -27,6 +29,7 @@ from bayesdense.prior_densities import log_prior
 from bayesdense.size_slope import size_covariate, slope_derivatives
 from bayesdense.smoothing import can_smooth
 from bayesdense.spec import ModelSpec
+from bayesdense.trends import trend_named
 
 _PRIOR_DRAWS = 500
 #: Replicated data are kept for about this many draws: p-values need no more; and for fewer where
@@ -49,6 +52,7 @@ def assemble(
     """
     rng = np.random.default_rng([seed, 1])
     posterior = posterior_dataset(spec, data, drawn.values)
+    posterior = with_mixture(posterior, spec, data, seed=seed)
     if spec.is_joint:
         groups, posterior = _joint_groups(
             spec, data, posterior, seed=seed, log_likelihood=log_likelihood
@@ -85,6 +89,8 @@ def posterior_dataset(
 ) -> xr.Dataset:
     """Draws as a dataset with the model's dims, labels and units."""
     draws = as_dataset(spec, data, values)
+    derived = trend_named(spec.trend).derived
+    draws = draws.assign({name: follows(draws) for name, follows in derived.items()})
     for name in draws:
         draws[name].attrs.update(_units(str(name)))
     # Dates stand in constant_data: ArviZ's tables take no second coordinate of a dimension.
@@ -126,7 +132,7 @@ def _joint_groups(
         # Pooled draws of a cut are no posterior given all data: weights 1 / p(y_i | ...) would be
         # wrong, and so is every leave-one-out estimate that rests on them.
         likelihoods, slopes = sizes.log_likelihoods_and_slopes(
-            posterior, spec, data, size_covariate(observations)
+            posterior, spec, data, None if _has_slope(spec) else size_covariate(observations)
         )
         groups["log_likelihood"] = likelihoods
         groups |= _slope_group(spec, observations, posterior, likelihoods["family"], slopes)
@@ -170,9 +176,16 @@ def _slope_group(
     family: xr.DataArray,
     known: xr.Dataset | None = None,
 ) -> dict[str, xr.Dataset]:
-    """Derivatives in a slope on size, where the data could tell one."""
+    """Derivatives in a slope on size, where the data could tell one and the model has none."""
+    if _has_slope(spec):
+        return {}
     slope = slope_derivatives(posterior, spec, data, family, known)
     return {} if slope is None else {"size_slope": slope}
+
+
+def _has_slope(spec: ModelSpec) -> bool:
+    """Whether the trend has a covariate, all of which go with size."""
+    return trend_named(spec.trend).covariate is not None
 
 
 def _with_density(posterior: xr.Dataset, log_params: np.ndarray) -> xr.Dataset:
@@ -230,6 +243,11 @@ def constant_data(data: Observations) -> xr.Dataset:
         "release_date": (LLM, list(llms.release_dates)),
         "family": list(llms.families),
     }
+    if llms.group_idx is not None:
+        constant["group_idx"] = (LLM, llms.group_idx)
+        coords[GROUP] = list(llms.groups)
+    if llms.covariate is not None:
+        constant["covariate"] = (LLM, llms.covariate, {"of": "the trend, about its mean"})
     if data.scores is not None:
         joint = data.joint
         constant |= _joint_constants(joint)

@@ -219,3 +219,86 @@ def marginal_sum(
                 d_mean[j, g] += buffer[g] * scaled
                 d_var[u, g] += 0.5 * buffer[g] * (scaled * scaled - precision[u, g])
     return total, d_mean, d_var, d_log_weight
+
+
+def marginal_mixture_reference(
+    mean: Floats,
+    var: Floats,
+    log_weight: Floats,
+    logit_score: Floats,
+    benchmark_idx: Ints,
+    noise_idx: Ints,
+    first: Ints,
+) -> tuple[float, Floats, Floats, Floats]:
+    """`marginal_mixture` in NumPy, for comparison."""
+    cells = (logit_score, benchmark_idx, noise_idx, first)
+    parts = [marginal_sum_reference(mean, var, weight, *cells) for weight in log_weight]
+    totals = np.array([part[0] for part in parts])
+    share = np.exp(totals - totals.max())
+    value = float(totals.max() + np.log(share.mean()))
+    share /= share.sum()
+    d_mean, d_var = (np.tensordot(share, [part[k] for part in parts], 1) for k in (1, 2))
+    return value, d_mean, d_var, share[:, None, None] * np.array([part[3] for part in parts])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def marginal_mixture(
+    mean: Floats,
+    var: Floats,
+    log_weight: Floats,
+    logit_score: Floats,
+    benchmark_idx: Ints,
+    noise_idx: Ints,
+    first: Ints,
+) -> tuple[float, Floats, Floats, Floats]:
+    """Log of the mean over C parts of exp(T_c), T_c = `marginal_sum` under log_weight[c].
+
+    `log_weight` is (C, n, G); the scores' likelihoods, the same in every part, are taken once. The
+    gradient is the mean of the parts' with the weights w_c = exp(T_c) / sum exp(T).
+    """
+    n_parts, n_llms, n_nodes = log_weight.shape
+    precision, half_log_var = 1.0 / var, 0.5 * np.log(var)
+    log_p, each, totals = (
+        np.zeros((n_llms, n_nodes)),
+        np.empty((n_parts, n_llms)),
+        np.zeros(n_parts),
+    )
+    for i in range(n_llms):
+        for c in range(first[i], first[i + 1]):
+            j, u, y = benchmark_idx[c], noise_idx[c], logit_score[c]
+            for g in range(n_nodes):
+                e = y - mean[j, g]
+                log_p[i, g] -= 0.5 * e * e * precision[u, g] + half_log_var[u, g] + _HALF_LOG_2PI
+        for k in range(n_parts):
+            top = -np.inf
+            for g in range(n_nodes):
+                top = max(top, log_weight[k, i, g] + log_p[i, g])
+            mass = 0.0
+            for g in range(n_nodes):
+                term = log_weight[k, i, g] + log_p[i, g] - top
+                if term > -_NEGLIGIBLE:
+                    mass += math.exp(term)
+            each[k, i] = top + math.log(mass)
+            totals[k] += each[k, i]
+    top = totals.max()
+    share = np.exp(totals - top)
+    value = top + math.log(share.mean())
+    share /= share.sum()
+    d_mean, d_var, d_log_weight = np.zeros_like(mean), np.zeros_like(var), np.zeros_like(log_weight)
+    of_node = np.empty(n_nodes)
+    for i in range(n_llms):
+        of_node[:] = 0.0
+        for k in range(n_parts):
+            for g in range(n_nodes):
+                term = log_weight[k, i, g] + log_p[i, g] - each[k, i]
+                if term > -_NEGLIGIBLE:
+                    d_log_weight[k, i, g] = share[k] * math.exp(term)
+                    of_node[g] += d_log_weight[k, i, g]
+        for c in range(first[i], first[i + 1]):
+            j, u, y = benchmark_idx[c], noise_idx[c], logit_score[c]
+            for g in range(n_nodes):
+                if of_node[g] > 0.0:
+                    scaled = (y - mean[j, g]) * precision[u, g]
+                    d_mean[j, g] += of_node[g] * scaled
+                    d_var[u, g] += 0.5 * of_node[g] * (scaled * scaled - precision[u, g])
+    return value, d_mean, d_var, d_log_weight

@@ -37,10 +37,10 @@ def expit(x: Array) -> Array:
     with tanh has lost half of them at x = -18 and all at -37. The kinks of |x| cancel at 0, where
     PyTensor's gradient (which takes the sign of 0 as 0) is the exact 1/4.
     """
-    return np.exp(-_positive_part(-x)) / (1.0 + np.exp(-abs(x)))
+    return np.exp(-positive_part(-x)) / (1.0 + np.exp(-abs(x)))
 
 
-def _positive_part(x: Array) -> Array:
+def positive_part(x: Array) -> Array:
     """max(x, 0), with the derivative 1/2 at 0.
 
     Not (x + |x|)/2: a compiler that fuses a product and a sum leaves 1e14 of it where x is -1e31.
@@ -53,7 +53,7 @@ def log1p_exp(x: Array) -> Array:
 
     Also -log(1 - expit(x)), and with -x the -log of `expit`.
     """
-    return _positive_part(x) + np.log1p(np.exp(-abs(x)))
+    return positive_part(x) + np.log1p(np.exp(-abs(x)))
 
 
 def log_sum_exp(x: Array, y: Array) -> Array:
@@ -374,7 +374,7 @@ def logistic_logit_score(
     and every x; for d = 0 or c = 1 as long as |x| < 700.
     """
     x = -score_slope * (loss - loss_midpoint)
-    weight_floor, weight_ceiling = np.exp(-_positive_part(x)), np.exp(-_positive_part(-x))
+    weight_floor, weight_ceiling = np.exp(-positive_part(x)), np.exp(-positive_part(-x))
     return np.log(score_floor * weight_floor + score_ceiling * weight_ceiling) - np.log(
         (1.0 - score_floor) * weight_floor + (1.0 - score_ceiling) * weight_ceiling
     )

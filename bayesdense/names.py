@@ -10,6 +10,13 @@ BENCHMARK: Final = "benchmark"
 FAMILY: Final = "family"
 LLM: Final = "llm"
 RUN: Final = "run"
+#: Dims of vectors of parameters that some trends have: bins of a quarter, dates between them,
+#: waves of a smooth curve, groups of LLMs.
+QUARTER: Final = "quarter"
+KNOT: Final = "knot"
+WAVE: Final = "wave"
+GROUP: Final = "group"
+TREND_DIMS: Final = (QUARTER, KNOT, WAVE, GROUP)
 LOSS_OBS: Final = "loss_obs"
 POINT_OBS: Final = "point_obs"
 COUNT_OBS: Final = "count_obs"
@@ -70,6 +77,26 @@ UNITS: Final[dict[str, str]] = {
     "protocol_offset": "logit score",
     "trend_intercept": "log density",
     "growth_rate": "1/year",
+    "growth_change": "1/year",
+    "growth_slope": "1/year²",
+    "growth_step": "1/year",
+    "growth_step_sd": "1/year",
+    "growth_wave": "1/year",
+    "growth_wave_sd": "1/year",
+    "group_level": "log density",
+    "group_level_sd": "log density",
+    "group_growth": "1/year",
+    "group_growth_sd": "1/year",
+    "covariate_slope": "1",
+    "quarter_growth": "1/year",
+    "quarter_growth_mean": "log of 1/year",
+    "singular_gap": "years",
+    "saturation_lag": "years",
+    "growth_decay": "1/year",
+    "growth_power": "1",
+    "break_year": "years since the time origin",
+    "growth_before": "1/year",
+    "growth_after": "1/year",
     "family_sd": "log density",
     "family_effect": "log density",
     "residual_sd": "log density",

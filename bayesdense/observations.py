@@ -7,6 +7,7 @@ selection of LLMs, centring and the treatment of scores of 0 and 1 stand in one 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from bayesdense.errors import SpecError
 from bayesdense.items import is_few, logit_of_score
 from bayesdense.names import DAYS_PER_YEAR
 from bayesdense.spec import ModelSpec
+from bayesdense.trends import Trend, TrendData, TrendOn, trend_named
+from bayesdense.trends.groups import MIXTURE_OF_EXPERTS
+from bayesdense.wording import listing
 
 #: Weight, in items, of the guess of the score floor (see `Benchmarks.data_scales`).
 _FLOOR_CONCENTRATION = 50.0
@@ -132,6 +136,22 @@ class LLMData:
     time_origin: str
     log_params: Floats
     params_used: str
+    groups: tuple[str, ...] = ()  # those that the trend asks for
+    group_idx: Ints | None = None
+    covariate: Floats | None = None  # about its mean
+
+    @property
+    def trend_data(self) -> TrendData:
+        """What a trend sees of them."""
+        of_group = np.zeros(0) if self.group_idx is None else self.group_idx
+        return TrendData(
+            origin=self.time_origin,
+            years=self.years,
+            family_idx=self.family_idx,
+            groups=self.groups,
+            weights=tuple((of_group == k).astype(float) for k in range(len(self.groups))),
+            covariate=0.0 if self.covariate is None else self.covariate,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,14 +228,19 @@ def observe(spec: ModelSpec, dataset: Dataset) -> Observations:
         )
     used = dataset.base_only() if spec.options.base_only else dataset
     if used.densities is not None:
-        return _observe_densities(used.densities)
+        return _observe_densities(spec, used.densities)
     return _observe_scores(spec, used)
 
 
-def _observe_densities(table: pd.DataFrame) -> Observations:
+def trend_on(spec: ModelSpec, llms: LLMData) -> TrendOn:
+    """Trend of a model with the LLMs that it speaks of."""
+    return TrendOn(trend_named(spec.trend), llms.trend_data)
+
+
+def _observe_densities(spec: ModelSpec, table: pd.DataFrame) -> Observations:
     """Read a dataset of published densities."""
     n_params = table["n_params"] if "n_params" in table else pd.Series(np.nan, table.index)
-    llms = _llm_data(table, np.log(n_params.to_numpy(float)), "published")
+    llms = _llm_data(spec, table, np.log(n_params.to_numpy(float)), "published")
     sd = table["density_log_sd"] if "density_log_sd" in table else pd.Series(0.0, table.index)
     densities = DensityData(
         np.log(table["density"].to_numpy(float)),
@@ -248,7 +273,7 @@ def _observe_scores(spec: ModelSpec, used: Dataset) -> Observations:
         loss_centre=_loss_centre(losses, len(kept)),
         loss_units=tuple(kept["loss_unit"].astype(str)),
     )
-    llms = _llm_data(llms_table, log_params, params_used)
+    llms = _llm_data(spec, llms_table, log_params, params_used)
     protocol = spec.component("score_noise").kind == "protocol"
     reports = _report_data(used.score_reports, index, benchmarks) if protocol else None
     if protocol and reports is None:
@@ -440,13 +465,20 @@ def _other_protocol(scores: pd.DataFrame, points: pd.DataFrame) -> Floats:
     )
 
 
-def _llm_data(table: pd.DataFrame, log_params: Floats, params_used: str) -> LLMData:
-    """LLMs with their families and times; the origin is the mean release date, a whole day."""
+def _llm_data(
+    spec: ModelSpec, table: pd.DataFrame, log_params: Floats, params_used: str
+) -> LLMData:
+    """LLMs with their families and times; the origin is the mean release date, a whole day.
+
+    And what the trend asks of them, where it does; refused if the trend cannot do with them.
+    """
     dates = table["release_date"]
     origin = pd.Timestamp(dates.mean()).normalize()
     families = tuple(dict.fromkeys(table["family"].astype(str)))
     family_index = pd.Series(np.arange(len(families)), index=list(families))
-    return LLMData(
+    trend = trend_named(spec.trend)
+    groups, group_idx = _groups(trend, table)
+    llms = LLMData(
         names=tuple(table["llm"].astype(str)),
         families=families,
         family_idx=_positions(family_index, table["family"].astype(str)),
@@ -455,4 +487,53 @@ def _llm_data(table: pd.DataFrame, log_params: Floats, params_used: str) -> LLMD
         time_origin=origin.date().isoformat(),
         log_params=log_params,
         params_used=params_used,
+        groups=groups,
+        group_idx=group_idx,
+        covariate=_covariate(trend, table, log_params),
     )
+    trend.require(llms.trend_data)
+    return llms
+
+
+def _groups(trend: Trend, table: pd.DataFrame) -> tuple[tuple[str, ...], Ints | None]:
+    """Groups that a trend asks for, in the order of the table, and that of each LLM."""
+    if trend.group_by is None:
+        return (), None
+    if trend.group_by == MIXTURE_OF_EXPERTS:
+        active = _complete(trend, table, "n_params_active").to_numpy(float)
+        is_sparse = active < table["n_params"].to_numpy(float)
+        return ("dense", "mixture of experts"), is_sparse.astype(np.int64)
+    words = _complete(trend, table, trend.group_by).astype(str)
+    names = tuple(dict.fromkeys(words))
+    return names, _positions(pd.Series(np.arange(len(names)), index=list(names)), words)
+
+
+def _covariate(trend: Trend, table: pd.DataFrame, log_params: Floats) -> Floats | None:
+    """Covariate that a trend asks for, about its mean."""
+    if trend.covariate is None:
+        return None
+    if not np.isfinite(log_params).all():
+        _complete(trend, table, "n_params")
+    values = log_params
+    if trend.covariate != "log_params":
+        log_tokens = np.log(_complete(trend, table, "n_tokens").to_numpy(float))
+        sign = -1.0 if trend.covariate == "log_overtraining" else 1.0
+        values = log_tokens + sign * log_params
+    return np.asarray(values - values.mean(), dtype=float)
+
+
+def _complete(trend: Trend, table: pd.DataFrame, column: str) -> "pd.Series[Any]":
+    """Return a column that a trend needs; refuse one that is absent or has blanks."""
+    if column not in table:
+        words = [str(name) for name in table if name not in ("llm", "release_date")]
+        raise SpecError(
+            f"trend {trend.kind}: the table of LLMs has no column {column!r}; its columns are "
+            f"{', '.join(words)}"
+        )
+    blank = table["llm"][table[column].isna() | (table[column].astype(str) == "")].tolist()
+    if blank:
+        raise SpecError(
+            f"trend {trend.kind}: {column} is blank for {listing(blank, 3)}; fill it in, or leave "
+            "these LLMs out of the dataset"
+        )
+    return table[column]

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 from bayesdense.arrays import Floats
 from bayesdense.errors import SpecError
 from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LLM, RUN, UNITS
-from bayesdense.observations import JointObservations, LLMData, Observations
+from bayesdense.observations import JointObservations, LLMData, Observations, trend_on
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.residuals import SHAPES, sd_at
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
+from bayesdense.trends.base import TrendOn, draws_as_columns
 
 
 def draw_priors(
@@ -69,7 +69,7 @@ def draw_priors(
     >>> draw_priors(spec, data, np.random.default_rng(1), 3)["loss_floor"].shape
     (1, 3, 5)
     """
-    coords = _coords(data)
+    coords = _coords(spec, data)
     story = _Story(rng, n, data.benchmarks.data_scales() if data.benchmarks else {}, coords, {})
     values = _fixed_values(fixed or {}, coords)
     for name, prior in used_priors(spec, data):
@@ -79,6 +79,23 @@ def draw_priors(
     _add_llms(story, values, spec, data.llms, joint=data.scores is not None)
     _refuse_unknown(values, story.draws)
     return _as_dataset(story)
+
+
+def draw_trend(
+    spec: ModelSpec, llms: LLMData, rng: np.random.Generator, n: int
+) -> dict[str, Floats]:
+    """Draw a trend's parameters from their priors.
+
+    Returns
+    -------
+    dict
+        Name -> (n,), of vectors (n, entries), as `TrendOn` reads them.
+    """
+    story = _Story(rng, n, {}, trend_on(spec, llms).labels, {})
+    for name, prior in spec.used_priors("trend").items():
+        _add_prior(story, {}, name, prior)
+    _add_mixture(story, {}, trend_on(spec, llms))
+    return {name: drawn for name, (drawn, _) in story.draws.items()}
 
 
 def used_priors(
@@ -120,13 +137,14 @@ class _Story:
         return self.draws[name][0]
 
 
-def _coords(data: Observations | JointObservations) -> dict[str, tuple[str, ...]]:
+def _coords(spec: ModelSpec, data: Observations | JointObservations) -> dict[str, tuple[str, ...]]:
     """Labels of every dim."""
     return {
         BENCHMARK: data.benchmarks.names if data.benchmarks else (),
         RUN: data.losses.runs if data.losses else (),
         FAMILY: data.llms.families,
         LLM: data.llms.names,
+        **trend_on(spec, data.llms).labels,
     }
 
 
@@ -179,6 +197,14 @@ def _add_prior(story: _Story, fixed: Mapping[str, Floats], name: str, prior: Pri
     _add(story, fixed, name, drawn, prior.dims)
 
 
+def _add_mixture(story: _Story, fixed: Mapping[str, Floats], trend: TrendOn) -> None:
+    """Draw a parameter of few equally likely values, if the trend has one."""
+    mixture = trend.trend.mixture
+    if mixture is not None:
+        drawn = story.rng.choice(mixture.values(trend.data), story.n)
+        _add(story, fixed, mixture.name, drawn, None)
+
+
 def _draw(
     rng: np.random.Generator, dist: str, kwargs: Mapping[str, Floats], shape: tuple[int, ...]
 ) -> Floats:
@@ -197,8 +223,10 @@ def _add_llms(
     story: _Story, fixed: Mapping[str, Floats], spec: ModelSpec, llms: LLMData, *, joint: bool
 ) -> None:
     """Draw family effects and log densities, and of a joint model the sizes that follow."""
-    theta = {name: story.value(name)[:, None] for name in TRENDS[spec.trend].parameters}
-    location = np.asarray(TRENDS[spec.trend].eta(llms.years, theta))
+    trend = trend_on(spec, llms)
+    _add_mixture(story, fixed, trend)
+    theta = {name: story.value(name) for name in trend.trend.drawn}
+    location = np.asarray(trend.eta(llms.years, draws_as_columns(theta)))
     if spec.component("family").kind != "none":
         sd = story.value("family_sd")[:, None]
         effect = sd * story.rng.normal(size=(story.n, len(llms.families)))

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bayesdense.errors import SpecError
+from bayesdense.names import BENCHMARK, TREND_DIMS
 from bayesdense.wording import told
 
 #: Parameters of each distribution, in PyMC's names.
@@ -159,11 +160,11 @@ def prior_from_dict(where: str, raw: object) -> Prior:
     prior = Prior(
         dist=dist,
         kwargs=MappingProxyType(_read_kwargs(where, dist, raw.get("kwargs"))),
-        dims=_one_of(f"{where}.dims", raw.get("dims"), ("benchmark",)),
+        dims=_one_of(f"{where}.dims", raw.get("dims"), (BENCHMARK, *TREND_DIMS)),
         scale=_one_of(f"{where}.scale", raw.get("scale"), tuple(DATA_SCALES)),
         reason=reason,
     )
-    if prior.scale and (prior.dist not in SCALABLE or not prior.dims):
+    if prior.scale and (prior.dist not in SCALABLE or prior.dims != BENCHMARK):
         raise SpecError(f"{where}.scale: needs dims = 'benchmark' and one of {', '.join(SCALABLE)}")
     _check_parameters(where, prior)
     return prior
@@ -173,7 +174,7 @@ def _check_parameters(where: str, prior: Prior) -> None:
     """Refuse parameters that cannot be those of this distribution."""
     for name, value in prior.kwargs.items():
         here = f"{where}.kwargs.{name}"
-        if isinstance(value, str) and (prior.dist != "Beta" or not prior.dims):
+        if isinstance(value, str) and (prior.dist != "Beta" or prior.dims != BENCHMARK):
             raise SpecError(
                 f"{here}: {told(value)}, allowed only in a Beta with dims = 'benchmark'"
             )

@@ -29,7 +29,7 @@ from bayesdense.manifest import (
 )
 from bayesdense.names import CHAIN, DRAW, SCHEMA_VERSION
 from bayesdense.spec import ModelSpec, spec_from_dict
-from bayesdense.trends import TRENDS
+from bayesdense.trends import trend_named
 from bayesdense.wording import told
 
 TREE_NAME: Final = "fit.nc"
@@ -230,7 +230,7 @@ def load_fit(folder: str | Path) -> Fit:
     except FitFolderError as err:
         raise FitFolderError(f"{file}: {err}; {REMEDY}") from err
     spec = _spec_of(tree, file)
-    for name in (*TRENDS[spec.trend].parameters, "log_density"):
+    for name in (*trend_named(spec.trend).drawn, "log_density"):
         if name not in tree["posterior"].data_vars:
             raise FitFolderError(f"{file}: the group 'posterior' has no {name!r}; {REMEDY}")
     return Fit(tree, spec)

@@ -14,6 +14,7 @@ import xarray as xr
 from bayesdense import derive
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, equals, tails
+from bayesdense.growth_breaks import growth_break, has_break
 from bayesdense.names import CI_PROB, INNER_CI_PROB, LLM, SCHEMA_VERSION
 from bayesdense.results import Fit
 from bayesdense.statements import (
@@ -114,6 +115,8 @@ def headline(summary: Mapping[str, Any]) -> str:
     first, last = data["window"]
     people = f"{data['n_llms']} LLMs of {data['n_families']} families, {first} to {last}"
     lines = [summary["doubling_time_days"]["statement"], f"{printable(data['name'])}: {people}."]
+    if "growth_break" in summary:
+        lines.insert(1, summary["growth_break"]["statement"])
     return "\n".join([*lines, *_check_lines(summary["checks"])])
 
 
@@ -171,6 +174,7 @@ def _answer(fit: Fit, table: xr.Dataset, threshold: float | None) -> dict[str, A
         "orders_of_magnitude_per_year": _quantile_section(derive.orders_of_magnitude(fit)),
         "p_faster_than_paper": derive.p_faster_than_paper(fit).value,
         "doubling_time_days": _time_section(doubling, _statement(fit, table, threshold)),
+        **({"growth_break": growth_break(fit).to_dict()} if has_break(fit) else {}),
         **({"halving_time_days": _halving_section(halving)} if may_shrink else {}),
     }
 

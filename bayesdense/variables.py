@@ -1,7 +1,7 @@
 """Which variables a model samples on a dataset, with their dims and labels, without PyMC."""
 
 from bayesdense.names import BENCHMARK, FAMILY, LLM
-from bayesdense.observations import JointObservations, Observations
+from bayesdense.observations import JointObservations, Observations, trend_on
 from bayesdense.prior_draws import used_priors
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.spec import ModelSpec
@@ -43,10 +43,13 @@ def sampled_variables(
     return found
 
 
-def labels_of(data: Observations | JointObservations) -> dict[str, tuple[str, ...]]:
+def labels_of(
+    spec: ModelSpec, data: Observations | JointObservations
+) -> dict[str, tuple[str, ...]]:
     """Labels of the dims of sampled variables."""
     return {
         BENCHMARK: data.benchmarks.names if data.benchmarks else (),
         FAMILY: data.llms.families,
         LLM: data.llms.names,
+        **trend_on(spec, data.llms).labels,
     }

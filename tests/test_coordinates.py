@@ -19,7 +19,6 @@ from bayesdense.engine.kernel_data import is_covered
 from bayesdense.engine.runs import coordinates_of, tables_of, target_of
 from bayesdense.observations import Observations, observe
 from bayesdense.spec import ModelSpec, load_spec
-from bayesdense.trends import TRENDS
 
 
 def joint(**options: object) -> tuple[ModelSpec, Observations]:
@@ -421,18 +420,3 @@ def test_a_trend_hypothesis_changes_no_coordinates_but_its_own() -> None:
     _, _, one = laid_out("joint")
     _, _, other = laid_out("no family")
     assert set(one.blocks) - set(other.blocks) == {"growth_rate", "family_sd", "family_effect"}
-
-
-# ---------------------------------------------------------------- trends as matrices
-
-
-@pytest.mark.parametrize("kind", [kind for kind in TRENDS if TRENDS[kind].is_linear])
-def test_basis_of_a_linear_trend_times_its_parameters_is_eta(kind: str) -> None:
-    trend, rng = TRENDS[kind], np.random.default_rng(8)
-    t = np.linspace(-2.0, 3.0, 7)
-    basis = trend.basis(t)
-    assert basis.shape == (7, len(trend.parameters)) and basis.dtype == float
-    for parameters in rng.normal(0, 3, (5, len(trend.parameters))):
-        theta = dict(zip(trend.parameters, parameters, strict=True))
-        expected = trend.eta(t, theta) + 0.0 * t
-        np.testing.assert_allclose(basis @ parameters, expected, rtol=1e-13, atol=1e-13)

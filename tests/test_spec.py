@@ -390,7 +390,7 @@ def test_later_overrides_build_on_earlier_ones() -> None:
         ("=3", "--set '=3': write it as a.b=value"),
         ("trent=flat", "model 'joint' has no 'trent'; did you mean 'trend'?"),
         ("trend.prior.x=1", "model 'joint' has no 'prior'; did you mean 'priors'?"),
-        ("trend.priors.growth=1", "has no 'growth'; did you mean 'growth_rate'?"),
+        ("trend.priors.growth_rat=1", "has no 'growth_rat'; did you mean 'growth_rate'?"),
         ("trend.kind.x=1", "model 'joint' has no 'x'"),
         ("trend=exp", "trend.kind: 'exp', allowed: exponential, flat"),
         ("trend=[1]", "trend.kind: .1., allowed"),
@@ -526,10 +526,13 @@ def test_schema_names_the_kinds_options_and_priors_of_the_code() -> None:
     assert tuple(name for name in properties if name in KINDS) == JOINT_COMPONENTS
     for component, kinds in KINDS.items():
         part = properties[component]
-        assert part["properties"]["kind"]["enum"] == list(kinds)
+        if component == "trend":
+            _check_kinds_of_trends(part["properties"]["kind"])
+        else:
+            assert part["properties"]["kind"]["enum"] == list(kinds)
         assert set(part["properties"]["priors"]["properties"]) == known_priors(component)
         required = {
-            rule["if"]["properties"]["kind"]["const"]: tuple(
+            _kind_of(rule["if"]["properties"]["kind"]): tuple(
                 rule["then"]["properties"]["priors"]["required"]
             )
             for rule in part["allOf"]
@@ -541,3 +544,50 @@ def test_schema_names_the_kinds_options_and_priors_of_the_code() -> None:
     assert vector["scale"]["enum"] == list(DATA_SCALES)
     fraction = definitions["fraction_vector_prior"]["properties"]["kwargs"]["properties"]
     assert fraction["alpha"]["anyOf"][1]["enum"] == list(DATA_KWARGS)
+
+
+def _kind_of(condition: dict[str, str]) -> str:
+    """Name of the kind that a rule of the schema is about, without its argument."""
+    if "const" in condition:
+        return condition["const"]
+    return condition["pattern"].removeprefix("^").split("@")[0].rstrip("(")
+
+
+def _check_kinds_of_trends(kind: Raw) -> None:
+    """Every trend is a kind, those with an argument as a pattern."""
+    enum, *patterns = kind["anyOf"]
+    named = {*enum["enum"], *(_kind_of(pattern) for pattern in patterns)}
+    assert named == set(KINDS["trend"]) and len(enum["enum"]) + len(patterns) == len(named)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["flat", "break_known@2024-04-01", "groups", "groups@maker", "covariate@log_overtraining"],
+)
+def test_schema_and_loader_take_the_same_kinds_of_trends(kind: str) -> None:
+    raw = changed(put("trend.kind", kind))
+    VALIDATOR.validate(raw)
+    assert spec_from_dict(raw, where="mine.toml").trend == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("break_known", "break_known@DATE, break_known@2024-04-01"),
+        ("break_known@spring", "'spring': allowed a date"),
+        ("covariate@size", "covariate@'size': allowed log_params, log_overtraining"),
+        ("quadratic@2", "quadratic takes no argument"),
+        ("groups@", "groups@COLUMN"),
+    ],
+)
+def test_trends_with_wrong_arguments_are_refused(kind: str, message: str) -> None:
+    raw = changed(put("trend.kind", kind))
+    assert not VALIDATOR.is_valid(raw)
+    with pytest.raises(SpecError, match=f"^mine.toml: trend.kind: .*{message}"):
+        spec_from_dict(raw, where="mine.toml")
+
+
+def test_one_trend_has_one_digest_however_it_is_written() -> None:
+    assert (
+        JOINT.with_options(trend="groups@moe").digest == JOINT.with_options(trend="groups").digest
+    )

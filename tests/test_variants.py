@@ -11,11 +11,12 @@ from bayesdense.spec import KINDS
 from bayesdense.studies import variants
 from bayesdense.studies.bookkeeping import done_once, made_with
 from bayesdense.studies.variants import VARIANTS, run_study
+from bayesdense.trends import form_of
 
 
 def test_every_kind_of_every_component_has_a_variant() -> None:
     used = {
-        (name, component.kind)
+        (name, form_of(component.kind))
         for variant in VARIANTS.values()
         for name, component in variant.spec.components.items()
     }

@@ -15,7 +15,7 @@ from bayesdense.checks.verdict import CheckResult, judged
 from bayesdense.estimates import DoublingTime, Estimate
 from bayesdense.names import CHAIN, DAYS_PER_MONTH, DRAW, FAMILY, LLM, RUN
 from bayesdense.results import Fit
-from bayesdense.trends import TRENDS
+from bayesdense.trends import trend_named
 from bayesdense.wording import listing
 
 _SAMPLE_DIMS: Final = [CHAIN, DRAW]
@@ -168,7 +168,7 @@ def _sampled_sizes(names: list[Hashable]) -> list[Hashable]:
 
 def _derived(fit: Fit) -> Mapping[str, xr.DataArray]:
     """Growth rate and doubling time; none under a trend that cannot grow."""
-    if len(TRENDS[fit.spec.trend].parameters) < 2 or not _all_finite(fit):
+    if not trend_named(fit.spec.trend).grows or not _all_finite(fit):
         return {}
     doubling = derive.doubling_time(fit)
     growth = doubling.growth.draws.drop_attrs()
@@ -177,7 +177,7 @@ def _derived(fit: Fit) -> Mapping[str, xr.DataArray]:
 
 def _all_finite(fit: Fit) -> bool:
     """Whether the trend's draws are all numbers (else there is nothing to derive)."""
-    return all(np.isfinite(fit.posterior[name]).all() for name in TRENDS[fit.spec.trend].parameters)
+    return all(np.isfinite(fit.posterior[name]).all() for name in trend_named(fit.spec.trend).drawn)
 
 
 def _least(*found: Worst | None) -> Worst | None:

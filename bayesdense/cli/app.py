@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from bayesdense._version import __version__
-from bayesdense.cli import baseline, fitting, making, reading, shelf
+from bayesdense.cli import baseline, fitting, making, reading, shelf, trends
 from bayesdense.cli.output import say, use_utf8
 from bayesdense.errors import BayesdenseError, CheckFailure
 
@@ -26,8 +26,9 @@ BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
-#: Flags that belong to the program but are often typed behind the verb.
+#: Flags that belong to the program but are often typed behind the verb; and an option with a value.
 _GLOBAL_FLAGS: Final = frozenset({"--debug", "-v", "-vv", "--verbose"})
+_TREND_FILE: Final = "--trend-file"
 
 
 class _Program(TyperGroup):
@@ -35,10 +36,14 @@ class _Program(TyperGroup):
 
     # Typer's base class takes a context of its own vendored click: no public name to write here.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
-        """Move global flags before the verb."""
+        """Move global flags and options before the verb."""
         end = args.index("--") if "--" in args else len(args)
-        flags = [arg for arg in args[:end] if arg in _GLOBAL_FLAGS]
-        rest = [arg for arg in args[:end] if arg not in _GLOBAL_FLAGS]
+        flags: list[str] = []
+        rest: list[str] = []
+        for before, arg in zip(["", *args], args[:end], strict=False):
+            name = arg.split("=", 1)[0]
+            is_global = arg in _GLOBAL_FLAGS or name == _TREND_FILE or before == _TREND_FILE
+            (flags if is_global else rest).append(arg)
         return super().parse_args(ctx, [*flags, *rest, *args[end:]])
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
@@ -65,6 +70,7 @@ for _name, _verb, _example in (
     ("list", shelf.list_shipped, "bayesdense list --format json"),
     ("show", shelf.show, "bayesdense show densing"),
     ("validate", shelf.validate, "bayesdense validate my-dataset/"),
+    ("trends", trends.trends, "bayesdense trends densing"),
     ("fit", fitting.fit, "bayesdense fit densing --seed 7 --out fits/seed-7"),
     ("check", reading.check, "bayesdense check fits/densing"),
     ("summarize", reading.summarize, "bayesdense summarize fits/densing --format json"),
@@ -99,11 +105,22 @@ def program(
         ),
     ] = 0,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    trend_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trend-file",
+            metavar="PATH.py:NAME",
+            help="Add a trend of your own, from a Python file, which is run.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """How fast does the capability density of language models grow? Answers with intervals."""
     from bayesdense import logs
 
     logs.configure(verbose)
+    for place in trend_file or []:
+        trends.add_from_file(place)
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def fit(
         from bayesdense.dataset import load_dataset
 
         data = load_dataset(dataset)
-        spec = _load_model(model, overrides or [], data)
+        spec = load_model(model, overrides or [], data)
         progress.stage(f"fitting {spec.name} to {data.name} (seed {seed}): building and compiling")
         began = time.perf_counter()
         from bayesdense.inference import fit as fit_model
@@ -171,7 +171,7 @@ def _preview(
         from bayesdense.dataset import load_dataset
 
         data = load_dataset(dataset)
-        spec = _load_model(model, overrides, data)
+        spec = load_model(model, overrides, data)
         progress.stage(f"approximating the posterior of {spec.name} on {data.name}")
         from bayesdense.approximation import preview as approximate
 
@@ -191,7 +191,7 @@ def _ending(folder: Path, seed: int) -> Iterator[str]:
     yield f"      bayesdense check {folder}       (every check, also those that passed)"
 
 
-def _load_model(model: str | None, overrides: list[str], data: "Dataset") -> "ModelSpec":
+def load_model(model: str | None, overrides: list[str], data: "Dataset") -> "ModelSpec":
     """Read the model; a dataset of densities has a default of its own."""
     from bayesdense.spec import load_spec
 

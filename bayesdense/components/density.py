@@ -10,9 +10,9 @@ from bayesdense import residuals
 from bayesdense.components.priors import random_variable, variables
 from bayesdense.components.tensor import Tensor
 from bayesdense.names import FAMILY
-from bayesdense.observations import LLMData
+from bayesdense.observations import LLMData, trend_on
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
+from bayesdense.trends.base import element
 
 
 class Residual(NamedTuple):
@@ -32,10 +32,15 @@ class Residual(NamedTuple):
 
 
 def location(spec: ModelSpec, llms: LLMData) -> Tensor:
-    """Add trend and family; return the log density expected of each LLM."""
-    trend = TRENDS[spec.trend]
-    theta = variables(spec, "trend", {}, *trend.parameters)
-    expected = trend.eta(llms.years, theta)
+    """Add trend and family; return the log density expected of each LLM.
+
+    Of a trend that is a mixture, a row for each of the mixture's values.
+    """
+    trend = trend_on(spec, llms)
+    theta = variables(spec, "trend", {}, *trend.trend.parameters)
+    if trend.trend.mixture is not None:
+        theta[trend.trend.mixture.name] = trend.trend.mixture.values(trend.data)[:, None]
+    expected = trend.eta(llms.years, theta, element)
     return expected + _family(spec, llms)
 
 

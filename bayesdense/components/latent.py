@@ -13,6 +13,7 @@ from bayesdense.items import item_variance
 from bayesdense.laws import chinchilla_loss, logistic_logit_score
 from bayesdense.names import LLM, SCORE_OBS
 from bayesdense.observations import JointObservations
+from bayesdense.prior_draws import draw_residuals
 
 
 def observe_scores(
@@ -47,7 +48,12 @@ def add_deviating(
     dims: str,
     observed: np.ndarray | None = None,
 ) -> Tensor:
-    """Add a variable that deviates from its location by the residual."""
+    """Add a variable that deviates from its location by the residual.
+
+    A location with several rows is a mixture: one of them, equally likely, is that of all entries.
+    """
+    if location.ndim == 2:
+        return _add_mixture(name, location, residual, dims, observed)
     if residual.kind == "symmetric":
         return pm.Normal(name, location, residual.sd, dims=dims, observed=observed)
     if residual.kind == "student_t":
@@ -75,6 +81,44 @@ def add_deviating(
         pt.broadcast_to(residual.shape, location.shape),
         logp=logp,
         random=random,
+        dims=dims,
+        observed=observed,
+    )
+
+
+def _add_mixture(
+    name: str, location: Tensor, residual: Residual, dims: str, observed: np.ndarray | None
+) -> Tensor:
+    """Add a vector with the mean of the densities about each row of its location."""
+    n_llms = location.shape[1]
+    shapes = [pt.broadcast_to(residual.sd, (n_llms,))]
+    if residual.shape is not None:
+        shapes.append(pt.broadcast_to(residual.shape, (n_llms,)))
+
+    def logp(value: Tensor, mu: Tensor, *scales: Tensor) -> Tensor:
+        # The parameters handed in, not the residual's own: those are other variables here.
+        own = Residual(residual.kind, scales[0], scales[1] if len(scales) > 1 else None)
+        return pt.logsumexp(own.log_density(value - mu).sum(axis=1)) - pt.log(mu.shape[0])
+
+    def random(
+        mu: np.ndarray,
+        *scales: np.ndarray,
+        rng: np.random.Generator,
+        size: tuple[int, ...] | None = None,
+    ) -> np.ndarray:
+        if size:
+            raise NotImplementedError("draw one vector at a time")
+        row = mu[rng.integers(len(mu))]
+        shape = scales[1] if len(scales) > 1 else None
+        return np.asarray(row + draw_residuals(residual.kind, scales[0], shape, row.shape, rng))
+
+    return pm.CustomDist(
+        name,
+        location,
+        *shapes,
+        logp=logp,
+        random=random,
+        signature=f"(p,n){',(n)' * len(shapes)}->(n)",
         dims=dims,
         observed=observed,
     )

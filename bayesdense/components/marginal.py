@@ -29,16 +29,23 @@ from bayesdense.observations import JointObservations
 
 
 class MarginalSum(Op):  # type: ignore[misc]
-    """`kernel.marginal_sum` as an operation: the sum, and its gradient as further outputs."""
+    """`kernel.marginal_sum` as an operation: the sum, and its gradient as further outputs.
 
-    __props__ = ()
+    With `mixed` it is `kernel.marginal_mixture`, over a first axis of the log weights.
+    """
+
+    __props__ = ("mixed",)
+
+    def __init__(self, *, mixed: bool = False) -> None:
+        self.mixed = mixed
 
     def make_node(self, *inputs: Tensor) -> Apply:
         """Three matrices that carry gradients, then observed logits and integer indices."""
         variables = [pt.as_tensor_variable(value) for value in inputs]
         matrices, rest = variables[:3], variables[3:]
         matrices = [value.astype("float64") for value in matrices]
-        outputs = [pt.dscalar(), *(pt.dmatrix() for _ in matrices)]
+        weights = pt.dtensor3() if self.mixed else pt.dmatrix()
+        outputs = [pt.dscalar(), pt.dmatrix(), pt.dmatrix(), weights]
         return Apply(self, [*matrices, *rest], outputs)
 
     def infer_shape(self, node: Apply, shapes: Sequence[Any]) -> list[Any]:
@@ -51,7 +58,10 @@ class MarginalSum(Op):  # type: ignore[misc]
         """Evaluate by NumPy: the reference of what is compiled."""
         mean, var, log_weight, y = inputs[:4]
         row, kind, first = (np.asarray(index, dtype=np.int64) for index in inputs[4:])
-        found = kernel.marginal_sum_reference(mean, var, log_weight, y, row, kind, first)
+        reference = (
+            kernel.marginal_mixture_reference if self.mixed else kernel.marginal_sum_reference
+        )
+        found = reference(mean, var, log_weight, y, row, kind, first)
         for storage, value in zip(outputs, found, strict=True):
             storage[0] = np.asarray(value)
 
@@ -73,7 +83,7 @@ class MarginalSum(Op):  # type: ignore[misc]
 @register_funcify_and_cache_key(MarginalSum)  # type: ignore[untyped-decorator]
 def _numba_marginal_sum(op: MarginalSum, node: Apply, **_: object) -> tuple[Any, str]:
     """Call the kernel from PyTensor's numba backend."""
-    compiled = kernel.marginal_sum
+    compiled = kernel.marginal_mixture if op.mixed else kernel.marginal_sum
 
     @numba_njit
     def marginal(mean, var, log_weight, y, benchmark_idx, noise_idx, first):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
@@ -87,11 +97,14 @@ def _numba_marginal_sum(op: MarginalSum, node: Apply, **_: object) -> tuple[Any,
     return marginal, default_hash_key_from_props(op, source=sha256(source).hexdigest())
 
 
-_marginal_sum = MarginalSum()
+_marginal_sum, _marginal_mixture = MarginalSum(), MarginalSum(mixed=True)
 
 
 class GridTerms(NamedTuple):
-    """What the kernel integrates: rows of benchmarks, of kinds of cells, and of LLMs."""
+    """What the kernel integrates: rows of benchmarks, of kinds of cells, and of LLMs.
+
+    Log weights of a mixture have its values as their first axis.
+    """
 
     mean: Tensor
     var: Tensor
@@ -109,7 +122,10 @@ def observe_scores(
     reference_tokens: float,
     spacing: float,
 ) -> None:
-    """Add the LLMs' scores, their sizes integrated out given everything else."""
+    """Add the LLMs' scores, their sizes integrated out given everything else.
+
+    And a mixture's values, if the locations have them as their first axis.
+    """
     grid = kernel.grid_over(data.llms.log_params, spacing)
     kinds, noise_idx = data.scores.kinds()
     location = pt.as_tensor(data.llms.log_params) + log_density
@@ -124,15 +140,16 @@ def observe_scores(
     if data.has_offset.any():
         shifted = terms.mean + noise.protocol_offset[:, None]
         terms = terms._replace(mean=pt.concatenate([terms.mean, shifted]))
+    mixed = location.ndim == 2
     pm.CustomDist(
         "score",
         *terms,
         data.scores.rows(len(data.benchmarks.names)),
         noise_idx,
         data.scores.first,
-        logp=_marginal_logp,
+        logp=_mixture_logp if mixed else _marginal_logp,
         random=_draw_scores,
-        signature="(j,g),(u,g),(n,g),(c),(c),(m)->(c)",
+        signature=f"(j,g),(u,g),({'p,' if mixed else ''}n,g),(c),(c),(m)->(c)",
         observed=np.asarray(data.scores.logit_score),
         dims=SCORE_OBS,
     )
@@ -162,11 +179,10 @@ def _var_on_grid(noise: ScoreNoise, mean: Tensor, kinds: np.ndarray) -> Tensor:
 def _log_weight(residual: Residual, location: Tensor, grid: kernel.Grid) -> Tensor:
     """Log weight of every node for every LLM: residual density times width, tails at the ends."""
     per_llm = residual._replace(sd=residual.sd[:, None]) if residual.sd.ndim else residual
-    inner = grid.nodes[1:-1] - location[:, None]
-    below, above = per_llm.log_tails(
-        location[:, None] - grid.nodes[0], grid.nodes[-1] - location[:, None]
-    )
-    return pt.concatenate([below, per_llm.log_density(inner) + grid.log_widths, above], axis=1)
+    centre = location[..., None]
+    inner = per_llm.log_density(grid.nodes[1:-1] - centre) + grid.log_widths
+    below, above = per_llm.log_tails(centre - grid.nodes[0], grid.nodes[-1] - centre)
+    return pt.concatenate([below, inner, above], axis=-1)
 
 
 def _marginal_logp(
@@ -182,6 +198,19 @@ def _marginal_logp(
     return _marginal_sum(mean, var, log_weight, value, benchmark_idx, noise_idx, first)[0]
 
 
+def _mixture_logp(
+    value: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    log_weight: Tensor,
+    benchmark_idx: Tensor,
+    noise_idx: Tensor,
+    first: Tensor,
+) -> Tensor:
+    """Log of the mean of that sum's exp over the values of a mixture."""
+    return _marginal_mixture(mean, var, log_weight, value, benchmark_idx, noise_idx, first)[0]
+
+
 def _draw_scores(
     mean: np.ndarray,
     var: np.ndarray,
@@ -195,6 +224,8 @@ def _draw_scores(
     """Draw logits of scores, each LLM's size at a node of the grid."""
     if size:
         raise NotImplementedError("draw one set of scores at a time")
+    if log_weight.ndim > 2:
+        log_weight = log_weight[rng.integers(len(log_weight))]
     gumbel = rng.gumbel(size=log_weight.shape)
     node = np.argmax(log_weight + gumbel, axis=1)
     of_cell = np.repeat(node, np.diff(first.astype(int)))

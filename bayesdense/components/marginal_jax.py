@@ -32,13 +32,20 @@ def _total(
     return jax.scipy.special.logsumexp(log_weight + per_llm, axis=1).sum()
 
 
+def _mixture(mean: Tensor, var: Tensor, log_weight: Tensor, *rest: Tensor) -> Tensor:
+    """`kernel.marginal_mixture` in JAX."""
+    totals = jax.vmap(lambda weight: _total(mean, var, weight, *rest))(log_weight)
+    return jax.scipy.special.logsumexp(totals) - jnp.log(log_weight.shape[0])
+
+
 @jax_funcify.register(MarginalSum)  # type: ignore[untyped-decorator]
 def _jax_marginal_sum(op: MarginalSum, **_: object) -> Callable[..., tuple[Tensor, ...]]:
     """Sum and gradient; XLA drops the gradient where nobody reads it."""
+    value = _mixture if op.mixed else _total
 
     def marginal(*inputs: Tensor) -> tuple[Tensor, ...]:
         matrices, rest = inputs[:3], inputs[3:]
-        total, pull = jax.vjp(lambda *values: _total(*values, *rest), *matrices)
+        total, pull = jax.vjp(lambda *values: value(*values, *rest), *matrices)
         return (total, *pull(jnp.ones_like(total)))
 
     return marginal

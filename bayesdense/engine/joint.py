@@ -11,6 +11,7 @@ from bayesdense.engine.sample import Draws, Progress, find_whitening, sample_nut
 from bayesdense.engine.target import Target
 from bayesdense.engine.whiten import Whitening, whiten_by_draws
 from bayesdense.errors import SpecError
+from bayesdense.mixtures import with_mixture
 from bayesdense.observations import Observations
 from bayesdense.sizes import quadrature_error
 from bayesdense.spec import ModelSpec
@@ -63,7 +64,7 @@ def prepare_on(spec: ModelSpec, data: Observations, settings: Settings, seed: in
     target = target_of(spec, data)
     ready = time.perf_counter()
     first = _pilot(target, settings, seed)
-    used = _refined(spec, data, target.coordinates.natural(first.z))
+    used = _refined(spec, data, target.coordinates.natural(first.z), seed)
     if used != spec:
         _LOG.info("grid of sizes refined to a spacing of %g", used.options.quadrature_spacing)
         target = target_of(used, data)
@@ -104,11 +105,13 @@ def _sample(prepared: Prepared, settings: Settings, seed: int) -> Posterior:
     return Posterior(prepared.spec, target.coordinates.natural(drawn.z), drawn.stats, timings)
 
 
-def _refined(spec: ModelSpec, data: Observations, values: Mapping[str, Floats]) -> ModelSpec:
+def _refined(
+    spec: ModelSpec, data: Observations, values: Mapping[str, Floats], seed: int
+) -> ModelSpec:
     """Return the model with the coarsest grid, of halved spacings, that is fine enough."""
     if not spec.is_joint or spec.options.implementation == "latent":
         return spec
-    draws = as_dataset(spec, data, values)
+    draws = with_mixture(as_dataset(spec, data, values), spec, data, seed=seed)
     for _ in range(_MOST_HALVINGS):
         if quadrature_error(draws, spec, data.joint)["sd"] < _FINE_ENOUGH:
             return spec

@@ -9,9 +9,15 @@ from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Ints
 from bayesdense.items import COUNT_LOG_WEIGHTS, COUNT_NODES, log_binomial
 from bayesdense.kernel import grid_over
-from bayesdense.observations import CalibrationData, JointObservations, LossData, ReportData
+from bayesdense.observations import (
+    CalibrationData,
+    JointObservations,
+    LossData,
+    ReportData,
+    trend_on,
+)
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
+from bayesdense.trends import trend_named
 
 #: Observed variables of the four terms of `kernel.Data.counted`.
 TERMS = (("loss",), ("loss_score", "loss_score_count"), ("score_reports",), ("score",))
@@ -23,7 +29,7 @@ def is_covered(spec: ModelSpec) -> bool:
         spec.is_joint
         and spec.options.implementation == "marginal"
         and spec.residual == "symmetric"
-        and TRENDS[spec.trend].is_linear
+        and trend_named(spec.trend).is_linear
     )
 
 
@@ -146,7 +152,7 @@ def _scores(spec: ModelSpec, data: JointObservations, trend_at: Ints) -> kernel.
         log_params=llms.log_params,
         years=llms.years,
         family=llms.family_idx.astype(np.int64),
-        basis=TRENDS[spec.trend].basis(llms.years),
+        basis=trend_on(spec, llms).basis(llms.years),
         trend_at=trend_at,
         n_benchmarks=len(data.benchmarks.names),
     )

@@ -16,9 +16,9 @@ from bayesdense.engine.sample import Progress
 from bayesdense.engine.target import Target, kernel_target
 from bayesdense.interrupts import Interrupted, never_interrupted
 from bayesdense.names import CHAIN, DRAW, MAP_PARAMETERS
-from bayesdense.observations import JointObservations, LLMData, Observations
+from bayesdense.observations import JointObservations, LLMData, Observations, trend_on
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
+from bayesdense.trends import trend_named
 from bayesdense.variables import labels_of, sampled_variables
 
 #: Guess of a score map's ceiling, and how far above the scores at high losses those of LLMs pin it.
@@ -58,7 +58,7 @@ def as_dataset(
 ) -> xr.Dataset:
     """Draws with the model's dims and labels."""
     n_chains, n_draws = next(iter(values.values())).shape[:2]
-    dims, labels = sampled_variables(spec, data), labels_of(data)
+    dims, labels = sampled_variables(spec, data), labels_of(spec, data)
     coords: dict[str, object] = {CHAIN: np.arange(n_chains), DRAW: np.arange(n_draws)}
     coords |= {dim: list(labels[dim]) for name in values for dim in dims[name]}
     variables = {name: ((CHAIN, DRAW, *dims[name]), value) for name, value in values.items()}
@@ -96,7 +96,8 @@ def tables_of(
     spec: ModelSpec, data: Observations, where: Coordinates, terms: Sequence[str] | None
 ) -> kernel.Data:
     """Lay out the observations for the kernel."""
-    trend_at = [where.blocks[name].start for name in TRENDS[spec.trend].parameters]
+    entries = trend_on(spec, data.llms).entries
+    trend_at = [where.blocks[name].start + (k or 0) for name, k in entries]
     present = (True, True, data.reports is not None, True)
     counted = [
         int(there and (terms is None or any(name in terms for name in of_term)))
@@ -124,7 +125,7 @@ def coordinates_of(
     terms: Sequence[str] | None = None,
 ) -> Coordinates:
     """Lay out the coordinates of (part of) the model."""
-    lengths = {dim: len(labels) for dim, labels in labels_of(data).items()}
+    lengths = {dim: len(labels) for dim, labels in labels_of(spec, data).items()}
     shapes = {
         name: tuple(lengths[dim] for dim in dims)
         for name, dims in sampled_variables(spec, data).items()
@@ -138,7 +139,7 @@ def coordinates_of(
         spec,
         shapes,
         scales,
-        _informed(data),
+        _informed(data) | _of_trend(spec, shapes),
         given=given,
         guesses=guesses,
         anchors=anchors,
@@ -176,6 +177,12 @@ def _anchors(spec: ModelSpec, data: JointObservations) -> Anchors:
             n, np.log(spec.options.reference_tokens) - data.losses.log_tokens_centre
         ),
     )
+
+
+def _of_trend(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
+    """Vectors of the trend: sampled about 0 where data pin them, else in units of their sd."""
+    trend = trend_named(spec.trend)
+    return {name: np.full(shapes[name], float(name in trend.pinned)) for name in trend.dims}
 
 
 def _informed(data: Observations) -> dict[str, Floats]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from bayesdense.arrays import Ints
+from bayesdense.arrays import Floats, Ints
 from bayesdense.items import draw_score, item_variance, logit_of_score
 from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
 from bayesdense.names import (
@@ -18,11 +18,12 @@ from bayesdense.names import (
     POINT_OBS,
     RUN,
     SCORE_OBS,
+    TREND_DIMS,
 )
-from bayesdense.observations import JointObservations, LLMData, Observations
+from bayesdense.observations import JointObservations, LLMData, Observations, trend_on
 from bayesdense.prior_draws import draw_residuals, residual_parameters
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
+from bayesdense.trends.base import labelled
 
 #: Dim of the replicated reports' sums of squares, and of calibration points held out of the fit.
 REPORT_BENCHMARK = "report_benchmark"
@@ -167,9 +168,12 @@ def expected_densities(parameters: xr.Dataset, spec: ModelSpec, data: Observatio
 
 def trend_at(theta: xr.Dataset, spec: ModelSpec, llms: LLMData) -> xr.DataArray:
     """Log density that the trend gives each LLM's date, draw by draw [llm]."""
-    trend = TRENDS[spec.trend]
-    years = xr.DataArray(llms.years, dims=LLM)
-    return xr.DataArray(trend.eta(years, {name: theta[name] for name in trend.parameters}))
+
+    def of_llms(values: Floats) -> xr.DataArray:
+        return xr.DataArray(values, dims=LLM)
+
+    trend = trend_on(spec, llms).along(of_llms)
+    return xr.DataArray(trend.eta(of_llms(llms.years), theta, labelled))
 
 
 def observation_labels(data: JointObservations) -> dict[str, list[str]]:
@@ -226,7 +230,7 @@ def _labels(data: JointObservations) -> dict[str, tuple[str, ...]]:
 def _aligned(parameters: xr.Dataset, labels: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
     """Put parameters in the order of the data, sample dims first, without labels to collide."""
     own = {dim: list(names) for dim, names in labels.items() if dim in parameters.indexes}
-    keep = [str(dim) for dim in parameters.dims if dim not in labels]
+    keep = [str(dim) for dim in parameters.dims if dim not in (*labels, *TREND_DIMS)]
     aligned = parameters.sel(own).transpose(*keep, ...)
     return aligned.drop_vars([name for name in aligned.coords if name not in keep])
 

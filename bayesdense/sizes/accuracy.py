@@ -12,7 +12,6 @@ from bayesdense.sizes.compiled import log_given_effects, log_likelihood, residua
 from bayesdense.sizes.parallel import over_blocks
 from bayesdense.sizes.terms import Grids, Posterior, read_posterior
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
 
 _REFINEMENT = 4
 _FLAT = 1e-6
@@ -101,8 +100,8 @@ def _end_error(posterior: Posterior, draw: int, grid: Grid) -> float:
 
 def _growth_shift(posterior: Posterior, draws: Ints, log_ratio: Floats) -> float:
     """Change of the mean growth rate by weights exp(log_ratio), in posterior sds."""
-    trend = TRENDS[posterior.spec.trend]
-    growth = np.array([float(trend.growth_rate(0.0, posterior.at(int(draw)))) for draw in draws])
+    trend = posterior.trend.at_dates()
+    growth = np.ravel(trend.growth_rate(0.0, posterior.rows(draws)))
     weight = np.exp(log_ratio - log_ratio.max())
     shift = float(weight @ growth / weight.sum() - growth.mean())
     return shift / float(growth.std()) if growth.std() > 0 else 0.0

@@ -10,13 +10,12 @@ from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.observations import LLMData
 from bayesdense.sizes.normal import Block, Cells, Families, Rule
 from bayesdense.sizes.terms import LEAST_SD, NOISE, Posterior
-from bayesdense.trends import TRENDS
 
 
 def block_of(posterior: Posterior, draws: Ints, *, families: bool = False) -> Block:
     """Parameters of these draws; with `families` the locations hold their family effects."""
     theta, llms = posterior.rows(draws), posterior.data.llms
-    location = llms.log_params + TRENDS[posterior.spec.trend].eta(llms.years, theta)
+    location = llms.log_params + posterior.trend.eta(llms.years, theta)
     if families and "family_effect" in theta:
         location = location + theta["family_effect"][:, llms.family_idx]
     laws, maps, noise = (

@@ -18,10 +18,19 @@ from bayesdense.arrays import Floats, Ints
 from bayesdense.items import item_variance
 from bayesdense.kernel import SIZE_MARGIN, Cells, Grid, grid_over
 from bayesdense.laws import chinchilla_loss, logistic_logit_score, logit
-from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LAW_PARAMETERS, MAP_PARAMETERS, RUN
-from bayesdense.observations import JointObservations
+from bayesdense.names import (
+    BENCHMARK,
+    CHAIN,
+    DRAW,
+    FAMILY,
+    LAW_PARAMETERS,
+    MAP_PARAMETERS,
+    RUN,
+    TREND_DIMS,
+)
+from bayesdense.observations import JointObservations, trend_on
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
+from bayesdense.trends import TrendOn, trend_named
 
 LAW, MAP = LAW_PARAMETERS, MAP_PARAMETERS  # short: they stand in many lines
 NOISE = ("discrepancy_sd", "protocol_sd", "protocol_offset")
@@ -88,6 +97,11 @@ class Posterior:
     cells: Cells
 
     @property
+    def trend(self) -> TrendOn:
+        """Trend, to be read at the LLMs."""
+        return trend_on(self.spec, self.data.llms)
+
+    @property
     def size(self) -> int:
         """Number of draws of all chains."""
         return self.n_chains * self.n_draws
@@ -107,11 +121,10 @@ class Posterior:
         """Means, variances, locations and sds of one draw at these log sizes."""
         theta, llms = self.at(draw), self.data.llms
         mean = self._logit_score(theta, nodes)
-        trend = TRENDS[self.spec.trend]
         return Terms(
             mean=self._with_offset(theta, mean),
             var=self._variance(theta, mean),
-            location=llms.log_params + trend.eta(llms.years, theta),
+            location=llms.log_params + self.trend.eta(llms.years, theta),
             family_sd=float(theta["family_sd"]),
             residual_sd=self.residual_sd(theta),
             shape=float(theta["shape"]),
@@ -191,7 +204,7 @@ def read_posterior(posterior: xr.Dataset, spec: ModelSpec, data: JointObservatio
     found = {
         str(name): _rows(variable)
         for name, variable in posterior.data_vars.items()
-        if {CHAIN, DRAW} <= set(variable.dims) <= {CHAIN, DRAW, BENCHMARK, FAMILY, RUN}
+        if {CHAIN, DRAW} <= set(variable.dims) <= {CHAIN, DRAW, BENCHMARK, FAMILY, RUN, *TREND_DIMS}
     }
     zeros = np.zeros((n_chains * n_draws, len(data.benchmarks.names)))
     ones = np.ones(len(zeros))
@@ -208,7 +221,7 @@ def read_posterior(posterior: xr.Dataset, spec: ModelSpec, data: JointObservatio
         values["family_sd"] = 0.0 * ones
         values.pop("family_effect", None)
     values["protocol_offset"] = values["protocol_offset"] * data.has_offset
-    needed = {*LAW, *MAP, *NOISE, "residual_sd", *TRENDS[spec.trend].parameters}
+    needed = {*LAW, *MAP, *NOISE, "residual_sd", *trend_named(spec.trend).drawn}
     if missing := sorted(needed - set(values)):
         raise KeyError(f"posterior lacks {', '.join(missing)}, parameters of model {spec.name!r}")
     kinds, cells = _cells(data)
@@ -271,7 +284,7 @@ class Grids:
 def _spacing_and_margin(posterior: Posterior, draws: Ints, widest: float, per_sd: float) -> Floats:
     """Spacing and margin that `Grids.resolving` takes for each of these draws, (B, 2)."""
     theta, years = posterior.rows(draws), posterior.data.llms.years
-    eta = np.abs(TRENDS[posterior.spec.trend].eta(years, theta)).max(axis=1)
+    eta = np.abs(posterior.trend.eta(years, theta)).max(axis=1)
     sd = posterior.residual_sd(theta)
     parts = np.ceil(widest * per_sd / np.maximum(sd.min(axis=1), LEAST_SD) - 1e-9)
     reach = eta + 5 * theta["family_sd"][:, 0] + 4 * sd.max(axis=1)

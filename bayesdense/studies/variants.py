@@ -57,6 +57,15 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "cell": Variant("densing", changes=("score_noise=cell",)),
         "no_family": Variant("densing", changes=("family=none",)),
         "flat": Variant("densing", changes=("trend=flat",)),
+        "break_known": Variant("densing", changes=("trend=break_known@2024-04-01",)),
+        **{
+            trend: Variant("densing", changes=(f"trend={trend}",))
+            for trend in ("quadratic", "random_walk", "gp", "groups", "covariate", "staircase")
+        },
+        **{
+            trend: Variant("densing-published", "trend_only", (f"trend={trend}",))
+            for trend in ("hyperbolic", "logistic", "gompertz", "power", "linear", "break_free")
+        },
         "latent": Variant("densing", changes=("implementation=latent",)),
     }
 )

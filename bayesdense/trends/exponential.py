@@ -1,15 +1,15 @@
 """Exponential growth of density: the paper's law (Xiao et al. 2025, eq. 5)."""
 
 from bayesdense.laws import Array
-from bayesdense.trends.base import Theta, Trend
+from bayesdense.trends.base import Theta, Trend, TrendData
 
 
-def _eta(t: Array, theta: Theta) -> Array:
+def _eta(t: Array, theta: Theta, data: TrendData) -> Array:
     """eta(t) = eta0 + g t."""
     return theta["trend_intercept"] + theta["growth_rate"] * t
 
 
-def _growth_rate(t: Array, theta: Theta) -> Array:
+def _growth_rate(t: Array, theta: Theta, data: TrendData) -> Array:
     """The same at every time: g."""
     return theta["growth_rate"] + 0.0 * t
 
@@ -20,4 +20,6 @@ EXPONENTIAL = Trend(
     eta=_eta,
     growth_rate=_growth_rate,
     is_linear=True,
+    formula="eta0 + g t",
+    outside="the same growth",
 )

@@ -1,17 +1,17 @@
 """No growth at all: the null hypothesis."""
 
 from bayesdense.laws import Array
-from bayesdense.trends.base import Theta, Trend
+from bayesdense.trends.base import Theta, Trend, TrendData
 
 
-def _eta(t: Array, theta: Theta) -> Array:
+def _eta(t: Array, theta: Theta, data: TrendData) -> Array:
     """eta(t) = eta0."""
     return theta["trend_intercept"] + 0.0 * t
 
 
-def _growth_rate(t: Array, theta: Theta) -> Array:
+def _growth_rate(t: Array, theta: Theta, data: TrendData) -> Array:
     """Zero at every time."""
-    return 0.0 * (theta["trend_intercept"] + t)
+    return 0.0 * abs(theta["trend_intercept"] + t)
 
 
 FLAT = Trend(
@@ -20,4 +20,6 @@ FLAT = Trend(
     eta=_eta,
     growth_rate=_growth_rate,
     is_linear=True,
+    formula="eta0",
+    outside="the same level",
 )
