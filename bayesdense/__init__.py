@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bayesdense.prediction import predict as predict
     from bayesdense.results import Fit as Fit
     from bayesdense.results import load_fit as load_fit
+    from bayesdense.scoring import score as score
     from bayesdense.simulate import Truth as Truth
     from bayesdense.simulate import simulate_dataset as simulate_dataset
     from bayesdense.simulate import write_dataset as write_dataset
@@ -85,6 +86,7 @@ _HOMES = {
     "model_names": "catalog",
     "point_estimate": "point",
     "predict": "prediction",
+    "score": "scoring",
     "simulate_dataset": "simulate",
     "summarize": "summary",
     "write_dataset": "simulate",

@@ -132,6 +132,7 @@ class LLMData:
     time_origin: str
     log_params: Floats
     params_used: str
+    derived_from: tuple[str, ...] = ()  # what each was made from, "" if nothing; () if unknown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -455,4 +456,5 @@ def _llm_data(table: pd.DataFrame, log_params: Floats, params_used: str) -> LLMD
         time_origin=origin.date().isoformat(),
         log_params=log_params,
         params_used=params_used,
+        derived_from=tuple(table["derived_from"]) if "derived_from" in table else (),
     )
