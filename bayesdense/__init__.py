@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from bayesdense.errors import SpecError as SpecError
     from bayesdense.estimates import DoublingTime as DoublingTime
     from bayesdense.estimates import Estimate as Estimate
+    from bayesdense.forecasting import forecast as forecast
+    from bayesdense.frozen import FrozenForecast as FrozenForecast
+    from bayesdense.frozen import freeze_forecast as freeze_forecast
+    from bayesdense.frozen import load_forecast as load_forecast
+    from bayesdense.frozen import score_forecast as score_forecast
     from bayesdense.inference import fit as fit
     from bayesdense.inference import prepare as prepare
     from bayesdense.point import point_estimate as point_estimate
@@ -76,17 +81,22 @@ _HOMES = {
     "doubling_time": "derive",
     "effective_params": "derive",
     "fit": "inference",
+    "forecast": "forecasting",
+    "freeze_forecast": "frozen",
+    "FrozenForecast": "frozen",
     "prepare": "inference",
     "preview": "approximation",
     "Preview": "approximation",
     "growth_rate": "derive",
     "load_dataset": "dataset",
     "load_fit": "results",
+    "load_forecast": "frozen",
     "load_spec": "spec",
     "model_names": "catalog",
     "point_estimate": "point",
     "predict": "prediction",
     "score": "scoring",
+    "score_forecast": "frozen",
     "simulate_dataset": "simulate",
     "summarize": "summary",
     "write_dataset": "simulate",

@@ -21,6 +21,7 @@ from bayesdense.observations import (
     JointObservations,
     LLMData,
     LossData,
+    ReportData,
     ScoreData,
 )
 from bayesdense.reading import Problem, Table, read_table
@@ -35,12 +36,14 @@ _STREAM: Final = 0x5C0E
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One score of a new LLM; without `n_items` it is on as many items as the benchmark has."""
+    """One score of a new LLM, on the benchmark's items and protocol where nothing else is said."""
 
     llm: str
     benchmark: str
     score: float
     n_items: float | None = None
+    n_reports: float = 1.0
+    other_protocol: float | None = None  # 1 if it is not the protocol of the map's points
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,8 @@ def observe_newcomers(fit: Fit, newcomers: Newcomers) -> tuple[JointObservations
     llms, warnings = _llm_data(fit, newcomers.llms)
     benchmarks = _benchmarks(fit)
     scores = _scores(newcomers, llms, benchmarks, _other_protocol(fit, len(benchmarks.names)))
-    observed = JointObservations(llms, benchmarks, _no_losses(fit), _no_points(), None, scores)
+    reports = _no_reports() if "discrepancy_sd" in fit.posterior else None
+    observed = JointObservations(llms, benchmarks, _no_losses(fit), _no_points(), reports, scores)
     return observed, (*warnings, *_family_warnings(fit, newcomers.llms))
 
 
@@ -375,6 +379,11 @@ def _no_points() -> CalibrationData:
     return CalibrationData(indices, numbers, numbers, numbers, numbers, np.empty(0, dtype=bool))
 
 
+def _no_reports() -> ReportData:
+    """No replicated reports, but a model that tells protocol noise from discrepancy."""
+    return ReportData(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
+
+
 def _other_protocol(fit: Fit, n_benchmarks: int) -> Floats:
     """1 for benchmarks on which the fit's LLMs were scored under another protocol than the map."""
     out = np.zeros(n_benchmarks)
@@ -398,14 +407,12 @@ def _scores(
 ) -> ScoreData:
     """Scores sorted by LLM and benchmark."""
     place = {name: i for i, name in enumerate(llms.names)}
-    rows = sorted(
-        (place[cell.llm], benchmarks.names.index(cell.benchmark), cell.score, cell.n_items)
-        for cell in newcomers.cells
-    )
-    llm_idx, benchmark_idx = (np.array([row[k] for row in rows], dtype=np.int64) for k in (0, 1))
-    score = np.array([row[2] for row in rows], dtype=float)
-    own = np.array([np.nan if row[3] is None else row[3] for row in rows], dtype=float)
-    n_items = np.where(np.isnan(own), benchmarks.n_items[benchmark_idx], own)
+    number = {name: j for j, name in enumerate(benchmarks.names)}
+    cells = sorted(newcomers.cells, key=lambda cell: (place[cell.llm], number[cell.benchmark]))
+    llm_idx = np.array([place[cell.llm] for cell in cells], dtype=np.int64)
+    benchmark_idx = np.array([number[cell.benchmark] for cell in cells], dtype=np.int64)
+    score = np.array([cell.score for cell in cells], dtype=float)
+    n_items = _or_else([cell.n_items for cell in cells], benchmarks.n_items[benchmark_idx])
     counts = np.bincount(llm_idx, minlength=len(llms.names))
     return ScoreData(
         llm_idx=llm_idx,
@@ -413,7 +420,15 @@ def _scores(
         score=score,
         logit_score=logit_of_score(score, n_items),
         n_items=n_items,
-        n_reports=np.ones(len(rows)),
-        other_protocol=other_protocol[benchmark_idx],
+        n_reports=np.array([cell.n_reports for cell in cells], dtype=float),
+        other_protocol=_or_else(
+            [cell.other_protocol for cell in cells], other_protocol[benchmark_idx]
+        ),
         first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
     )
+
+
+def _or_else(values: Sequence[float | None], default: Floats) -> Floats:
+    """Return the values, and defaults where there are none."""
+    given = np.array([np.nan if value is None else value for value in values], dtype=float)
+    return np.where(np.isnan(given), default, given)

@@ -31,7 +31,7 @@ from bayesdense.results import Fit
 
 VERBS = (
     *("list", "show", "validate", "fit", "check", "summarize", "predict", "score"),
-    *("point", "simulate"),
+    *("forecast", "point", "simulate"),
 )
 
 

@@ -68,6 +68,7 @@ for _name, _verb, _example in (
     ("summarize", reading.summarize, "bayesdense summarize fits/densing --format json"),
     ("predict", reading.predict, "bayesdense predict fits/densing --params 7e9 --tokens 2e12"),
     ("score", forward.score, "bayesdense score fits/densing new-llms.csv"),
+    ("forecast", forward.forecast, "bayesdense forecast fits/densing --at 2026-12-31 --density 20"),
     ("point", baseline.point, "bayesdense point densing-published"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):
