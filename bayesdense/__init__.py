@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bayesdense.estimates import DoublingTime as DoublingTime
     from bayesdense.estimates import Estimate as Estimate
     from bayesdense.forecasting import forecast as forecast
+    from bayesdense.frontier import frontier_readings as frontier_readings
     from bayesdense.frozen import FrozenForecast as FrozenForecast
     from bayesdense.frozen import freeze_forecast as freeze_forecast
     from bayesdense.frozen import load_forecast as load_forecast
@@ -83,6 +84,7 @@ _HOMES = {
     "fit": "inference",
     "forecast": "forecasting",
     "freeze_forecast": "frozen",
+    "frontier_readings": "frontier",
     "FrozenForecast": "frozen",
     "prepare": "inference",
     "preview": "approximation",

@@ -11,7 +11,6 @@ from bayesdense.cli import words
 from bayesdense.cli.options import FitArgument, Format, FormatOption
 from bayesdense.cli.output import Answer, columns_or_stack, emit, say
 from bayesdense.errors import BayesdenseError
-from bayesdense.names import DAYS_PER_MONTH
 from bayesdense.statements import format_count, format_number, format_probability
 
 
@@ -194,7 +193,7 @@ def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
                 row["date"] + (" *" if row["extrapolated"] else ""),
                 _estimate(row["typical"], format_number),
                 _estimate(row["new_llm"], format_number),
-                _months(row["doubling_time_days"]),
+                words.months(row["doubling_time_days"]),
             ]
             for row in payload["dates"]
         ),
@@ -216,16 +215,6 @@ def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield from _target_lines(target, payload["horizon"])
     yield from _corollary_lines(payload["corollaries"])
     yield from _derived_lines(payload["derived"])
-
-
-def _months(time: Mapping[str, Any]) -> str:
-    """Spell a doubling time in months."""
-
-    def spell(days: float | None) -> str:
-        return "unbounded" if days is None else format_number(days / DAYS_PER_MONTH, digits=2)
-
-    low, high = map(spell, time["eti95"])
-    return f"{spell(time['median'])} ({low} to {high})"
 
 
 def _target_lines(target: Mapping[str, Any], horizon: str) -> Iterator[str]:
@@ -254,9 +243,9 @@ def _corollary_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Say what growth means for sizes."""
     yield (
         "The size needed for a given score halves in months: "
-        f"{_months(found['size_halving_days'])}. With hardware that doubles every "
+        f"{words.months(found['size_halving_days'])}. With hardware that doubles every "
         f"{found['hardware_doubling_years']:g} years, effective size for a price doubles in "
-        f"months: {_months(found['with_hardware_doubling_days'])}."
+        f"months: {words.months(found['with_hardware_doubling_days'])}."
     )
 
 
