@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from bayesdense.errors import SpecError as SpecError
     from bayesdense.estimates import DoublingTime as DoublingTime
     from bayesdense.estimates import Estimate as Estimate
+    from bayesdense.forecasting import forecast as forecast
+    from bayesdense.frontier import frontier_readings as frontier_readings
+    from bayesdense.frozen import FrozenForecast as FrozenForecast
+    from bayesdense.frozen import freeze_forecast as freeze_forecast
+    from bayesdense.frozen import load_forecast as load_forecast
+    from bayesdense.frozen import score_forecast as score_forecast
     from bayesdense.growth_breaks import GrowthBreak as GrowthBreak
     from bayesdense.growth_breaks import growth_break as growth_break
     from bayesdense.inference import fit as fit
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
     from bayesdense.prior_growth import prior_growth as prior_growth
     from bayesdense.results import Fit as Fit
     from bayesdense.results import load_fit as load_fit
+    from bayesdense.scoring import score as score
     from bayesdense.simulate import Truth as Truth
     from bayesdense.simulate import simulate_dataset as simulate_dataset
     from bayesdense.simulate import write_dataset as write_dataset
@@ -86,6 +93,10 @@ _HOMES = {
     "doubling_time": "derive",
     "effective_params": "derive",
     "fit": "inference",
+    "forecast": "forecasting",
+    "freeze_forecast": "frozen",
+    "frontier_readings": "frontier",
+    "FrozenForecast": "frozen",
     "prepare": "inference",
     "preview": "approximation",
     "Preview": "approximation",
@@ -93,12 +104,15 @@ _HOMES = {
     "growth_rate": "derive",
     "load_dataset": "dataset",
     "load_fit": "results",
+    "load_forecast": "frozen",
     "load_spec": "spec",
     "model_names": "catalog",
     "point_estimate": "point",
     "predict": "prediction",
     "PriorGrowth": "prior_growth",
     "prior_growth": "prior_growth",
+    "score": "scoring",
+    "score_forecast": "frozen",
     "simulate_dataset": "simulate",
     "summarize": "summary",
     "write_dataset": "simulate",

@@ -248,6 +248,8 @@ def constant_data(data: Observations) -> xr.Dataset:
         coords[GROUP] = list(llms.groups)
     if llms.covariate is not None:
         constant["covariate"] = (LLM, llms.covariate, {"of": "the trend, about its mean"})
+    if any(llms.derived_from):
+        constant["derived_from"] = (LLM, list(llms.derived_from))
     if data.scores is not None:
         joint = data.joint
         constant |= _joint_constants(joint)
@@ -264,6 +266,7 @@ def _joint_constants(data: JointObservations) -> dict[str, object]:
         "score_benchmark_idx": (SCORE_OBS, scores.benchmark_idx),
         "score_n_items": (SCORE_OBS, scores.n_items),
         "score_n_reports": (SCORE_OBS, scores.n_reports),
+        "score_other_protocol": (SCORE_OBS, scores.other_protocol),
         "score_noise_idx": (SCORE_OBS, scores.kinds()[1]),
         "loss_benchmark_idx": (LOSS_OBS, losses.benchmark_idx),
         "loss_run_idx": (LOSS_OBS, losses.run_idx),

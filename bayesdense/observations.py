@@ -136,6 +136,7 @@ class LLMData:
     time_origin: str
     log_params: Floats
     params_used: str
+    derived_from: tuple[str, ...] = ()  # what each was made from, "" if nothing; () if unknown
     groups: tuple[str, ...] = ()  # those that the trend asks for
     group_idx: Ints | None = None
     covariate: Floats | None = None  # about its mean
@@ -490,6 +491,7 @@ def _llm_data(
         groups=groups,
         group_idx=group_idx,
         covariate=_covariate(trend, table, log_params),
+        derived_from=tuple(table["derived_from"]) if "derived_from" in table else (),
     )
     trend.require(llms.trend_data)
     return llms

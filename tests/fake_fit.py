@@ -383,6 +383,8 @@ def _constant_data(names: Sequence[str], densities_only: bool) -> xr.Dataset:
         data["loss_cluster_idx"] = ("loss_obs", _loss_cluster_idx())
         data["point_benchmark_idx"] = ("point_obs", np.repeat(np.arange(len(BENCHMARKS)), POINTS))
         data["loss_unit"] = ("benchmark", ["nats/token"] * len(BENCHMARKS))
+        data["log_params_centre"] = ((), float(np.log(1.5e8)))
+        data["log_tokens_centre"] = ((), float(np.log(5e9)))
         data["reference_max_params"] = ((), 828_225_024.0)
         data["reference_max_tokens"] = ((), 49_693_501_440.0)
     return xr.Dataset(data, coords=coords)

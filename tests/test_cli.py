@@ -29,7 +29,10 @@ from bayesdense.cli.progress import Reporter
 from bayesdense.errors import BayesdenseError, CheckFailure
 from bayesdense.results import Fit
 
-VERBS = ("list", "show", "validate", "fit", "check", "summarize", "predict", "point", "simulate")
+VERBS = (
+    *("list", "show", "validate", "fit", "check", "summarize", "predict", "score"),
+    *("forecast", "point", "simulate"),
+)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from bayesdense._version import __version__
-from bayesdense.cli import baseline, fitting, making, reading, shelf, trends
+from bayesdense.cli import baseline, fitting, forward, making, reading, shelf, trends
 from bayesdense.cli.output import say, use_utf8
 from bayesdense.errors import BayesdenseError, CheckFailure
 
@@ -75,6 +75,8 @@ for _name, _verb, _example in (
     ("check", reading.check, "bayesdense check fits/densing"),
     ("summarize", reading.summarize, "bayesdense summarize fits/densing --format json"),
     ("predict", reading.predict, "bayesdense predict fits/densing --params 7e9 --tokens 2e12"),
+    ("score", forward.score, "bayesdense score fits/densing new-llms.csv"),
+    ("forecast", forward.forecast, "bayesdense forecast fits/densing --at 2026-12-31 --density 20"),
     ("point", baseline.point, "bayesdense point densing-published"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayesdense.cli import words
-from bayesdense.cli.options import FitArgument, Format, FormatOption, ThresholdOption
+from bayesdense.cli.options import (
+    FitArgument,
+    Format,
+    FormatOption,
+    ThresholdOption,
+    complete_dataset,
+)
 from bayesdense.cli.output import Answer, columns_or_stack, emit
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.statements import format_count, format_number
 
 if TYPE_CHECKING:
+    from bayesdense.dataset import Dataset
     from bayesdense.results import Fit
 
 _LOG = logging.getLogger(__name__)
@@ -43,6 +50,25 @@ def summarize(
             show_default=False,
         ),
     ] = False,
+    readings: Annotated[
+        bool,
+        typer.Option(
+            "--readings",
+            help="Instead, growth of the frontier in several readings, and the paper's.",
+            show_default=False,
+        ),
+    ] = False,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="DATASET",
+            help="With --readings, the data that were fitted, for the paper's estimate. Default: "
+            "the shipped dataset of that name, if it is the same.",
+            show_default=False,
+            autocompletion=complete_dataset,
+        ),
+    ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Say what a fit found: growth, doubling time, and the density of every LLM."""
@@ -51,6 +77,11 @@ def summarize(
     loaded = load_fit(fit)
     if benchmarks:
         emit(_benchmarks_answer(loaded), form)
+        return
+    if readings:
+        from bayesdense.frontier import frontier_readings
+
+        emit(_readings_answer(frontier_readings(loaded, dataset=_data_of(loaded, dataset))), form)
         return
     from bayesdense.checks import check as check_fit
     from bayesdense.summary import headline
@@ -68,6 +99,73 @@ def summarize(
         *words.llm_table(llm_text_table(loaded)),
     )
     emit(words.summary_answer(summary, *said), form)
+
+
+def _data_of(fit: "Fit", given: str | None) -> "Dataset | None":
+    """Return the data that were fitted: those named, or the shipped ones if they are the same."""
+    from bayesdense.catalog import dataset_names
+    from bayesdense.dataset import load_dataset
+
+    if given is not None:
+        return load_dataset(given)
+    name, digest = fit.dataset_info["name"], fit.dataset_info["digest"]
+    shipped = load_dataset(name) if name in dataset_names() else None
+    return shipped if shipped is not None and shipped.digest == digest else None
+
+
+def _readings_answer(payload: Mapping[str, Any]) -> Answer:
+    """Say readings of the frontier in the three forms."""
+    columns = ("reading", "growth per year", "doubling, months")
+    found: Sequence[Mapping[str, Any]] = payload["readings"]
+    cells = columns_or_stack(
+        columns,
+        (
+            [
+                r["reading"],
+                _growth(r["growth_rate_per_year"]),
+                words.months(r["doubling_time_days"]),
+            ]
+            if r["absent"] is None
+            else [r["reading"], "-", "-"]
+            for r in found
+        ),
+        right=columns[1:],
+    )
+    rows = [words.flat(reading) for reading in found]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return Answer(
+        payload=payload,
+        rows=[{name: row.get(name) for name in names} for row in rows],
+        body=(cells, *_reading_lines(found), *_entrants_line(payload["entrants_per_year"])),
+    )
+
+
+def _reading_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say of what each reading speaks, and what it leaves out."""
+    yield "Medians with 95 % intervals. Each reading answers a question of its own; none is ranked."
+    for reading in found:
+        why = f"; not here: {reading['absent']}" if reading["absent"] else ""
+        holders = reading.get("share_lower_bound_holders")
+        bound = (
+            f"; {words.percent(holders)} of record holders have only a lower bound"
+            if holders
+            else ""
+        )
+        few = reading.get("share_too_few_records")
+        lines = f"; {words.percent(few)} of draws have fewer than three records" if few else ""
+        yield f"  {reading['reading']}: {reading['about']}{why}{bound}{lines}"
+
+
+def _entrants_line(per_year: float | None) -> Iterator[str]:
+    """Say how many LLMs come."""
+    if per_year is not None:
+        yield f"LLMs per year in the window: {format_number(per_year)}; attempts assume as many."
+
+
+def _growth(growth: Mapping[str, Any]) -> str:
+    """Spell growth; the paper's has no interval."""
+    span = growth["eti95"]
+    return format_number(growth["median"]) + (f" ({words.interval(span)})" if span else "")
 
 
 def _benchmarks_answer(fit: "Fit") -> Answer:

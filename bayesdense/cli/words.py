@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from bayesdense.cli.output import Answer, FirstThatFits, Stack, table
-from bayesdense.names import SCHEMA_VERSION
+from bayesdense.names import DAYS_PER_MONTH, SCHEMA_VERSION
 from bayesdense.statements import format_number
 
 if TYPE_CHECKING:
@@ -27,6 +27,16 @@ def interval(bounds: Sequence[float | None], spell: Spell = format_number) -> st
     """Spell two ends; an unbounded end is spelt out, not left blank."""
     low, high = ("unbounded" if end is None else spell(end) for end in bounds)
     return f"{low} to {high}"
+
+
+def months(time: Mapping[str, Any]) -> str:
+    """Spell a doubling time in months, with its 95 % interval where there is one."""
+
+    def spell(days: float | None) -> str:
+        return "unbounded" if days is None else format_number(days / DAYS_PER_MONTH, digits=2)
+
+    span = time["eti95"]
+    return spell(time["median"]) + (f" ({spell(span[0])} to {spell(span[1])})" if span else "")
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:

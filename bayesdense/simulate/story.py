@@ -118,7 +118,7 @@ def replicate_densities(
     if data.densities is None:
         raise ValueError("a dataset of scores: use replicate")
     theta = _aligned(parameters, {FAMILY: data.llms.families, LLM: data.llms.names})
-    drawn = _log_density(theta, spec, data.llms, rng, new_families=new_families)
+    drawn = draw_log_density(theta, spec, data.llms, rng, new_families=new_families)
     error = np.sqrt(data.densities.known_var) * rng.normal(size=drawn.shape)
     log_density = (drawn + error).assign_coords({LLM: list(data.llms.names)})
     with np.errstate(over="ignore"):  # a Student-t of few degrees of freedom knows no bounds
@@ -329,11 +329,11 @@ def _sizes(
         if new_families:
             raise ValueError("new families without new sizes: sizes are given, families unused")
         return theta["log_effective_params"]
-    log_density = _log_density(theta, spec, llms, rng, new_families=new_families)
+    log_density = draw_log_density(theta, spec, llms, rng, new_families=new_families)
     return log_density + xr.DataArray(llms.log_params, dims=LLM)
 
 
-def _log_density(
+def draw_log_density(
     theta: xr.Dataset,
     spec: ModelSpec,
     llms: LLMData,
@@ -341,7 +341,7 @@ def _log_density(
     *,
     new_families: bool,
 ) -> xr.DataArray:
-    """Log density of each LLM: trend, family effect, residual."""
+    """Draw the log density of each LLM: trend, family effect (taken or new), new residual [llm]."""
     location = trend_at(theta, spec, llms)
     if spec.component("family").kind != "none":
         effect = theta["family_effect"]

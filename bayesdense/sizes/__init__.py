@@ -6,6 +6,7 @@ Everything is computed draw by draw on the grid of `kernel`, the family effect t
 from bayesdense.sizes.accuracy import quadrature_error
 from bayesdense.sizes.bounds import llm_bounds
 from bayesdense.sizes.drawing import draw_log_sizes
+from bayesdense.sizes.effects import draw_family_effects
 from bayesdense.sizes.likelihoods import (
     family_log_likelihood,
     log_likelihoods,
@@ -14,6 +15,7 @@ from bayesdense.sizes.likelihoods import (
 from bayesdense.sizes.pit import loo_pit
 
 __all__ = [
+    "draw_family_effects",
     "draw_log_sizes",
     "family_log_likelihood",
     "llm_bounds",

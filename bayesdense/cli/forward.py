@@ -1,0 +1,259 @@
+"""Verbs that take a fit beyond its data: `score` new LLMs, `forecast` later dates."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from bayesdense.cli import words
+from bayesdense.cli.options import FitArgument, Format, FormatOption
+from bayesdense.cli.output import Answer, columns_or_stack, emit, say
+from bayesdense.errors import BayesdenseError
+from bayesdense.statements import format_count, format_number, format_probability
+
+
+def score(
+    fit: FitArgument,
+    models: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODELS",
+            help="CSV table of new LLMs: columns as in llms.csv, and one of scores per benchmark.",
+            show_default=False,
+        ),
+    ],
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            "--scores",
+            metavar="FILE",
+            help="CSV table of their scores, columns as in scores.csv: llm, benchmark, score.",
+            show_default=False,
+        ),
+    ] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Give effective size and density of new LLMs under a fit, and their place against its trend.
+
+    Nothing is fitted again, nothing leaves the machine, and the fit is not updated.
+    """
+    from bayesdense.results import load_fit
+    from bayesdense.scoring import csv_rows
+    from bayesdense.scoring import score as score_llms
+
+    payload = score_llms(load_fit(fit), models, scores)
+    rows = [words.flat(row) for row in csv_rows(payload)]
+    emit(Answer(payload, rows, tuple(_score_body(payload))), form)
+
+
+def _score_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Say sizes, densities and places to people."""
+    columns = ("LLM", "released", "size", "effective size", "density", "over trend", "P(above)")
+    yield columns_or_stack(
+        columns,
+        (
+            [
+                _mark(llm) + llm["llm"],
+                llm["release_date"],
+                format_count(llm["n_params"]),
+                _estimate(llm["effective_params"], format_count),
+                _estimate(llm["density"], format_number),
+                _estimate(llm["ratio"], format_number),
+                format_probability(llm["p_above_trend"]),
+            ]
+            for llm in payload["llms"]
+        ),
+        right=columns[2:],
+    )
+    if any(_mark(llm) for llm in payload["llms"]):
+        yield "> scores give a lower bound on the size only, < an upper bound only"
+    about = payload["fit"]
+    yield (
+        f"Under the fit of {about['model']} to {about['dataset']} ({about['window'][0]} to "
+        f"{about['window'][1]}), D0 = {format_count(about['reference_tokens'])} tokens, "
+        f'{about["params"].replace("_", "-")} parameters. Medians with 95 % intervals; "over '
+        'trend" is the density over that of a typical LLM of the same date.'
+    )
+    yield payload["statement"]
+    yield from words.warning_lines(payload["warnings"])
+
+
+def _mark(llm: Mapping[str, Any]) -> str:
+    """Mark an LLM whose scores bound its size on one side only."""
+    return "> " if llm["lower_bound_only"] else "< " if llm["upper_bound_only"] else ""
+
+
+def _estimate(found: Mapping[str, Any], spell: words.Spell) -> str:
+    """Spell median and interval; what is beyond the largest number is infinite."""
+    values: Sequence[float | None] = (found["median"], *found["eti95"])
+    middle, low, high = ("infinite" if value is None else spell(value) for value in values)
+    return f"{middle} ({low} to {high})"
+
+
+def forecast(
+    fit: FitArgument,
+    at: Annotated[
+        list[str],
+        typer.Option(
+            "--at",
+            metavar="DATE",
+            help="Date of which density is asked. May be given several times.",
+            show_default=False,
+        ),
+    ],
+    density: Annotated[
+        float | None,
+        typer.Option(
+            "--density", metavar="X", help="Also when this density is reached.", show_default=False
+        ),
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--score",
+            metavar="BENCHMARK=VALUE",
+            help="Also when LLMs of --params parameters reach this score. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    params: Annotated[
+        float | None,
+        typer.Option("--params", metavar="N", help="Parameters for --score.", show_default=False),
+    ] = None,
+    horizon: Annotated[
+        str | None,
+        typer.Option(
+            "--horizon",
+            metavar="DATE",
+            help="Until when goals are looked for. Default: ten years on.",
+            show_default=False,
+        ),
+    ] = None,
+    hardware_doubling_years: Annotated[
+        float,
+        typer.Option(
+            "--hardware-doubling-years", metavar="YEARS", help="In which hardware doubles."
+        ),
+    ] = 2.1,
+    freeze: Annotated[
+        Path | None,
+        typer.Option(
+            "--freeze",
+            metavar="FILE",
+            help="Write a dated, hashed forecast of later LLMs' scores, to be scored later.",
+            show_default=False,
+        ),
+    ] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Forecast density at dates, and when a density or a score is reached.
+
+    Beyond the last release both bands rest on the trend's going on as it did.
+    """
+    from bayesdense.forecasting import forecast as forecast_fit
+    from bayesdense.frozen import freeze_forecast
+    from bayesdense.results import load_fit
+
+    loaded = load_fit(fit)
+    payload = forecast_fit(
+        loaded,
+        at,
+        density=density,
+        score=dict(map(_goal, score or ())),
+        params=params,
+        horizon=horizon,
+        hardware_doubling_years=hardware_doubling_years,
+    )
+    if freeze is not None:
+        say(f"frozen as {freeze}, SHA-256 {freeze_forecast(loaded, freeze, answer=payload)}")
+    rows = [words.flat(row) for row in payload["dates"]]
+    emit(Answer(payload, rows, tuple(_forecast_body(payload))), form)
+
+
+def _goal(text: str) -> tuple[str, float]:
+    """Read BENCHMARK=VALUE."""
+    name, sign, value = text.rpartition("=")
+    try:
+        if sign:
+            return name, float(value)
+    except ValueError:
+        pass
+    raise BayesdenseError(f"--score {text!r}: write it as BENCHMARK=VALUE, as MMLU=0.7")
+
+
+def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Say bands, goals and corollaries to people."""
+    columns = ("date", "typical LLM", "new LLM", "doubling, months")
+    yield columns_or_stack(
+        columns,
+        (
+            [
+                row["date"] + (" *" if row["extrapolated"] else ""),
+                _estimate(row["typical"], format_number),
+                _estimate(row["new_llm"], format_number),
+                words.months(row["doubling_time_days"]),
+            ]
+            for row in payload["dates"]
+        ),
+        right=columns[1:],
+    )
+    about = payload["fit"]
+    yield (
+        f"Densities under the fit of {about['model']} to {about['dataset']} ({about['window'][0]} "
+        f"to {about['window'][1]}), trend {about['trend']}: medians with 95 % intervals. A new LLM "
+        "has an effect of its family and a residual of its own."
+    )
+    if any(row["extrapolated"] for row in payload["dates"]):
+        yield "* after the last release: only if the trend goes on as it did."
+    for row in payload["dates"]:
+        if row["p_not_finite"]:
+            chance = format_probability(row["p_not_finite"])
+            yield f"By {row['date']} the trend has left the numbers with probability {chance}."
+    for target in payload["targets"]:
+        yield from _target_lines(target, payload["horizon"])
+    yield from _corollary_lines(payload["corollaries"])
+    yield from _derived_lines(payload["derived"])
+
+
+def _target_lines(target: Mapping[str, Any], horizon: str) -> Iterator[str]:
+    """Say when a goal is reached, with all that is not."""
+    if target["kind"] == "density":
+        what = f"A typical LLM of density {format_number(target['density'])}"
+    else:
+        what = (
+            f"A typical LLM of {format_count(target['n_params'])} parameters with "
+            f"{words.percent(target['score'])} on {target['benchmark']} "
+            f"(density {_estimate(target['density'], format_number)})"
+        )
+    median, (low, high) = target["date"]["median"], target["date"]["eti95"]
+    when = median or "not within the horizon"
+    span = f"95 % interval {low or 'later'} to {high or 'never, or after the horizon'}"
+    chance = format_probability(target["p_reached_by_horizon"])
+    yield f"{what}: {when} ({span}); P(by {horizon}) {chance}."
+    for row in target["dates"]:
+        size = row.get("size_needed")
+        needed = f"; size needed {_estimate(size, format_count)}" if size else ""
+        new = format_probability(row["p_new_llm"])
+        yield f"  {row['date']}: P(a new LLM does) {new}{needed}"
+
+
+def _corollary_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Say what growth means for sizes."""
+    yield (
+        "The size needed for a given score halves in months: "
+        f"{words.months(found['size_halving_days'])}. With hardware that doubles every "
+        f"{found['hardware_doubling_years']:g} years, effective size for a price doubles in "
+        f"months: {words.months(found['with_hardware_doubling_days'])}."
+    )
+
+
+def _derived_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Say how dense LLMs are that were made from others."""
+    for pair in found["pairs"]:
+        yield (
+            f"{pair['llm']}, made from {pair['derived_from']}: "
+            f"{_estimate(pair['ratio'], format_number)} times its density, P(denser) "
+            f"{format_probability(pair['p_denser'])}"
+        )

@@ -1,0 +1,434 @@
+"""LLMs that a fit has not seen: read from tables, and observed as the fit's own LLMs were."""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from bayesdense import derive, sizes
+from bayesdense.arrays import Floats
+from bayesdense.cells import SCORE
+from bayesdense.errors import BayesdenseError, DatasetError, SpecError
+from bayesdense.items import logit_of_score
+from bayesdense.names import BENCHMARK, CHAIN, DAYS_PER_YEAR, DRAW, FAMILY
+from bayesdense.observations import (
+    Benchmarks,
+    CalibrationData,
+    JointObservations,
+    LLMData,
+    LossData,
+    ReportData,
+    ScoreData,
+)
+from bayesdense.reading import Problem, Table, read_table
+from bayesdense.results import Fit
+from bayesdense.tables import LLMS, SCORES, Column, TableSpec
+from bayesdense.validation import problem_lines
+from bayesdense.wording import is_slip_of, listing, nearest, printable
+
+#: Keeps the effects of new families apart from other uses of a fit's seed.
+_STREAM: Final = 0x5C0E
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One score of a new LLM, on the benchmark's items and protocol where nothing else is said."""
+
+    llm: str
+    benchmark: str
+    score: float
+    n_items: float | None = None
+    n_reports: float = 1.0
+    other_protocol: float | None = None  # 1 if it is not the protocol of the map's points
+
+
+@dataclass(frozen=True, slots=True)
+class NewLLM:
+    """One new LLM; its counts of parameters by convention, `family` None if it is its own."""
+
+    name: str
+    release_date: dt.date
+    counts: dict[str, float]
+    family: str | None
+    is_base: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomers:
+    """New LLMs with their scores on a fit's benchmarks, and what a reader has to know of them."""
+
+    llms: tuple[NewLLM, ...]
+    cells: tuple[Cell, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def require_laws(fit: Fit, verb: str) -> None:
+    """Refuse a fit of published densities, which knows neither law nor map."""
+    if "param_coef" not in fit.posterior:
+        raise BayesdenseError(
+            f"{verb}: this fit has no loss law (it was made from published densities); "
+            "fit a dataset with reference runs"
+        )
+
+
+def benchmarks_of(fit: Fit) -> tuple[str, ...]:
+    """Names of the benchmarks that a fit has a law and a map for."""
+    return tuple(str(name) for name in fit.posterior["param_coef"][BENCHMARK].values)
+
+
+def read_newcomers(
+    models: str | Path, scores: str | Path | None, benchmarks: Sequence[str]
+) -> Newcomers:
+    """Read new LLMs and their scores from CSV tables, whole, with all problems at once.
+
+    Parameters
+    ----------
+    models
+        A row per LLM with the columns of `llms.csv`, and perhaps a column of scores for each
+        benchmark, named as the benchmark is; a blank cell there is a missing score.
+    scores
+        A further table with the columns of `scores.csv`, a row per LLM and benchmark; None: none.
+    benchmarks
+        Those that the fit knows.
+
+    Raises
+    ------
+    DatasetError
+        A table that cannot be read, a cell that is not what it should be, an LLM that stands
+        twice, a score that stands twice, an LLM without any score on these benchmarks.
+    """
+    source = printable(str(models))
+    path = Path(models)
+    wide = tuple(Column(name, SCORE, required=False) for name in benchmarks)
+    spec = TableSpec(path.stem, (*LLMS.columns, *wide), key=LLMS.key)
+    table, problems = read_table(path, spec)
+    tall: Table | None = None
+    more: list[Problem] = []
+    if scores is not None:
+        tall_spec = replace(SCORES, name=Path(scores).stem)
+        tall, more = read_table(Path(scores), tall_spec)
+    if problems or more or table is None:
+        raise DatasetError(source, problem_lines([*problems, *more]))
+    llms = tuple(_llms(table))
+    cells = [*_wide_cells(table, benchmarks), *(_tall_cells(tall) if tall else ())]
+    known = [cell for cell in cells if cell.benchmark in benchmarks]
+    found = [*_repeated(table, llms, known, tall), *_unscored(table, llms, known, benchmarks)]
+    if found:
+        raise DatasetError(source, problem_lines(found))
+    return Newcomers(llms, tuple(known), tuple(_notes(table, cells, benchmarks)))
+
+
+def _llms(table: Table) -> Iterator[NewLLM]:
+    """LLMs of a table, in its order."""
+    conventions = ("", "_active", "_non_embedding")
+    columns = {c: table.numbers(f"n_params{c}") for c in conventions}
+    bases = table.columns.get("is_base", [None] * len(table.rows))
+    for k, (name, date, family) in enumerate(
+        zip(table.text("llm"), table.columns["release_date"], table.text("family"), strict=True)
+    ):
+        counts = {c.lstrip("_") or "total": columns[c][k] for c in conventions}
+        yield NewLLM(
+            str(name),
+            dt.date.fromisoformat(str(date)),
+            {c: count for c, count in counts.items() if count is not None},
+            family or None,
+            bases[k] is not False,
+        )
+
+
+def _wide_cells(table: Table, benchmarks: Sequence[str]) -> Iterator[Cell]:
+    """Scores that stand beside the LLMs, in columns named as benchmarks."""
+    names = table.text("llm")
+    for benchmark in benchmarks:
+        for name, score in zip(names, table.numbers(benchmark), strict=True):
+            if score is not None:
+                yield Cell(str(name), benchmark, score)
+
+
+def _tall_cells(table: Table) -> Iterator[Cell]:
+    """Scores of a table of their own."""
+    columns = (table.text("llm"), table.text("benchmark"), table.numbers("score"))
+    for name, benchmark, score, items in zip(*columns, table.numbers("n_items"), strict=True):
+        if score is not None:
+            yield Cell(str(name), str(benchmark), score, items)
+
+
+def _repeated(
+    table: Table, llms: Sequence[NewLLM], cells: Sequence[Cell], tall: Table | None
+) -> Iterator[Problem]:
+    """LLMs and scores that stand twice, and scores of LLMs that do not stand at all."""
+    seen: set[str] = set()
+    for row, llm in zip(table.rows, llms, strict=True):
+        if llm.name in seen:
+            yield Problem(table.spec.file, printable(llm.name), "each LLM once", "", row, "llm")
+        seen.add(llm.name)
+    file = tall.spec.file if tall else table.spec.file
+    pairs: set[tuple[str, str]] = set()
+    for cell in cells:
+        if (cell.llm, cell.benchmark) in pairs:
+            holds = f"two scores of {printable(cell.llm)} on {cell.benchmark}"
+            yield Problem(file, holds, "one")
+        pairs.add((cell.llm, cell.benchmark))
+    for name in sorted({cell.llm for cell in cells} - seen):
+        guess = nearest(name, seen)
+        cause = f"did you mean {printable(guess)!r}?" if guess else ""
+        yield Problem(file, f"score of {printable(name)}", f"an llm of {table.spec.file}", cause)
+
+
+def _unscored(
+    table: Table, llms: Sequence[NewLLM], cells: Sequence[Cell], benchmarks: Sequence[str]
+) -> Iterator[Problem]:
+    """LLMs of which nothing can be said."""
+    scored = {cell.llm for cell in cells}
+    allowed = f"a score on one or more of {listing(benchmarks, 12)}"
+    for row, llm in zip(table.rows, llms, strict=True):
+        if llm.name not in scored:
+            holds = f"{printable(llm.name)} has no score"
+            yield Problem(table.spec.file, holds, allowed, "", row, "llm")
+
+
+def _notes(table: Table, cells: Sequence[Cell], benchmarks: Sequence[str]) -> Iterator[str]:
+    """What was not read."""
+    foreign = sorted({cell.benchmark for cell in cells} - set(benchmarks))
+    if foreign:
+        yield f"The fit has no law for {listing(foreign)}: scores on it are not used."
+    if table.unknown:
+        columns = listing([name for name in table.unknown if name])
+        yield f"Columns of {table.spec.file} that are not used: {columns}."
+
+
+def observe_newcomers(fit: Fit, newcomers: Newcomers) -> tuple[JointObservations, tuple[str, ...]]:
+    """Observe new LLMs as the fit observed its own: counts, times, logits, protocols.
+
+    Parameters with the fit's convention divide; where an LLM lacks non-embedding parameters its
+    total is taken and a warning says so. Times count from the fit's origin. A score on few items is
+    treated as in the fit. Scores are taken for one report each, made under the protocol of the
+    fit's own LLMs on that benchmark (of most of them, where they differ).
+
+    Raises
+    ------
+    SpecError
+        `params = active` and an LLM without active parameters.
+    BayesdenseError
+        The fit was made by a version that did not keep the protocols, and has an offset for them.
+    """
+    llms, warnings = _llm_data(fit, newcomers.llms)
+    benchmarks = _benchmarks(fit)
+    scores = _scores(newcomers, llms, benchmarks, _other_protocol(fit, len(benchmarks.names)))
+    reports = _no_reports() if "discrepancy_sd" in fit.posterior else None
+    observed = JointObservations(llms, benchmarks, _no_losses(fit), _no_points(), reports, scores)
+    return observed, (*warnings, *_family_warnings(fit, newcomers.llms))
+
+
+def with_families(
+    fit: Fit, data: JointObservations, *, given_scores: bool, seed: int
+) -> tuple[xr.Dataset, tuple[bool, ...]]:
+    """Parameters of a fit for new LLMs: its draws, with an effect for each of their families.
+
+    A family that the fit knows keeps its draws. A new one is drawn given the scores of its LLMs,
+    or, without `given_scores`, from Normal(0, family_sd): what can be said before they are seen.
+
+    Returns
+    -------
+    tuple
+        Posterior with dims chain, draw, benchmark and family; and of each family of `data` whether
+        the fit knows it (no family is known where the model has no families).
+    """
+    kept = [
+        name
+        for name, drawn in fit.posterior.data_vars.items()
+        if set(drawn.dims) <= {CHAIN, DRAW, BENCHMARK}
+    ]
+    posterior = fit.posterior[kept]
+    families = data.llms.families
+    if fit.spec.component("family").kind == "none":
+        return posterior, (False,) * len(families)
+    effects = fit.posterior["family_effect"]
+    known = {str(name) for name in effects[FAMILY].values}
+    new = [name for name in families if name not in known]
+    drawn = effects.sel({FAMILY: [name for name in families if name in known]})
+    if new:
+        entropy = [seed, _STREAM]
+        if given_scores:
+            state = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+            fresh = sizes.draw_family_effects(posterior, fit.spec, data, new, seed=state)
+        else:
+            fresh = _prior_effects(posterior["family_sd"], new, np.random.default_rng(entropy))
+        fresh = fresh.assign_coords({dim: posterior[dim] for dim in (CHAIN, DRAW)})
+        drawn = xr.concat([drawn, fresh], dim=FAMILY, join="exact", coords="minimal")
+    ordered = drawn.sel({FAMILY: list(families)}).transpose(CHAIN, DRAW, FAMILY)
+    return posterior.assign(family_effect=ordered), tuple(name in known for name in families)
+
+
+def _prior_effects(
+    family_sd: xr.DataArray, names: Sequence[str], rng: np.random.Generator
+) -> xr.DataArray:
+    """Draw effects of families of which nothing is known."""
+    shape = (*family_sd.transpose(CHAIN, DRAW).shape, len(names))
+    standard = xr.DataArray(
+        rng.normal(size=shape), dims=(CHAIN, DRAW, FAMILY), coords={FAMILY: list(names)}
+    )
+    return family_sd.drop_vars((CHAIN, DRAW), errors="ignore") * standard
+
+
+def _llm_data(fit: Fit, llms: Sequence[NewLLM]) -> tuple[LLMData, tuple[str, ...]]:
+    """LLMs with families, times and the count that divides."""
+    convention = derive.params_convention(fit)
+    warnings: tuple[str, ...] = ()
+    lacking = [llm.name for llm in llms if convention not in llm.counts]
+    if lacking and convention == "active":
+        raise SpecError(
+            f"the fit divides by active parameters: n_params_active is blank for {listing(lacking)}"
+        )
+    if lacking:
+        warnings = (
+            f"The fit divides by non-embedding parameters: {listing(lacking)} without "
+            "n_params_non_embedding divided by the total, which lowers the density.",
+        )
+    counts = [llm.counts.get(convention, llm.counts["total"]) for llm in llms]
+    taken = _known_families(fit) | {llm.family for llm in llms if llm.family}
+    own = [llm.family or _own_family(llm.name, taken) for llm in llms]
+    families = tuple(dict.fromkeys(own))
+    origin = dt.date.fromisoformat(fit.time_origin)
+    days = np.array([(llm.release_date - origin).days for llm in llms], dtype=float)
+    data = LLMData(
+        names=tuple(llm.name for llm in llms),
+        families=families,
+        family_idx=np.array([families.index(name) for name in own], dtype=np.int64),
+        release_dates=tuple(llm.release_date.isoformat() for llm in llms),
+        years=days / DAYS_PER_YEAR,
+        time_origin=fit.time_origin,
+        log_params=np.log(np.array(counts)),
+        params_used=convention,
+    )
+    return data, warnings
+
+
+def _known_families(fit: Fit) -> set[str]:
+    """Names of the fit's families."""
+    if "family_effect" not in fit.posterior:
+        return set()
+    return {str(name) for name in fit.posterior["family_effect"][FAMILY].values}
+
+
+def _own_family(name: str, taken: set[str]) -> str:
+    """Family of an LLM that names none: its own, under a name that no family has."""
+    return name if name not in taken else f"{name} (alone)"
+
+
+def _family_warnings(fit: Fit, llms: Sequence[NewLLM]) -> Iterator[str]:
+    """Families that may be misspelt, LLMs that the fit has, LLMs that its trend is not about."""
+    known = _known_families(fit)
+    for family in sorted({llm.family for llm in llms if llm.family} - known):
+        meant = next((name for name in sorted(known) if is_slip_of(family, name)), None)
+        if meant:
+            yield f"Family {printable(family)!r} is new to the fit; did you mean {meant!r}?"
+    present = {str(name) for name in derive.release_dates(fit)["llm"].values}
+    if again := [llm.name for llm in llms if llm.name in present]:
+        yield f"The fit has learnt from {listing(again)} already: its scores count twice here."
+    chat = [llm.name for llm in llms if not llm.is_base]
+    if chat and fit.spec.options.base_only:
+        yield f"The trend is of base LLMs; {listing(chat)} is not one (is_base)."
+
+
+def constant(fit: Fit, name: str) -> xr.DataArray:
+    """Return a variable of the constant data, or raise naming it."""
+    group = fit.group("constant_data")
+    if name not in group:
+        raise BayesdenseError(f"this fit's constant_data has no {name!r}: was its tree replaced?")
+    return group[name]
+
+
+def _benchmarks(fit: Fit) -> Benchmarks:
+    """Benchmarks of a fit; what only priors read is not known."""
+    names = benchmarks_of(fit)
+    unknown = np.full(len(names), np.nan)
+    n_items = constant(fit, "n_items").to_numpy()
+    return Benchmarks(names, n_items, unknown, unknown, ("",) * len(names))
+
+
+def _no_losses(fit: Fit) -> LossData:
+    """No reference runs, about the fit's centre."""
+    numbers, indices = np.empty(0), np.empty(0, dtype=np.int64)
+    return LossData(
+        runs=(),
+        benchmark_idx=indices,
+        run_idx=indices,
+        cluster_idx=indices,
+        n_clusters=0,
+        log_params_ratio=numbers,
+        log_tokens_ratio=numbers,
+        log_loss=numbers,
+        known_var=numbers,
+        log_params_centre=float(constant(fit, "log_params_centre")),
+        log_tokens_centre=float(constant(fit, "log_tokens_centre")),
+        max_params=derive.largest_reference(fit),
+        max_tokens=float(fit.group("constant_data").get("reference_max_tokens", np.nan)),
+        clustered=False,
+    )
+
+
+def _no_points() -> CalibrationData:
+    """No calibration points."""
+    numbers = np.empty(0)
+    indices = np.empty(0, dtype=np.int64)
+    return CalibrationData(indices, numbers, numbers, numbers, numbers, np.empty(0, dtype=bool))
+
+
+def _no_reports() -> ReportData:
+    """No replicated reports, but a model that tells protocol noise from discrepancy."""
+    return ReportData(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
+
+
+def _other_protocol(fit: Fit, n_benchmarks: int) -> Floats:
+    """1 for benchmarks on which the fit's LLMs were scored under another protocol than the map."""
+    out = np.zeros(n_benchmarks)
+    if "protocol_offset" not in fit.posterior:
+        return out
+    group = fit.group("constant_data")
+    if "score_other_protocol" not in group:
+        raise BayesdenseError(
+            "this fit has protocol offsets but does not say of which scores (an earlier version "
+            "made it); fit again with --force"
+        )
+    of_cell = group["score_benchmark_idx"].to_numpy()
+    other = group["score_other_protocol"].to_numpy()
+    for j in np.unique(of_cell):
+        out[j] = float(other[of_cell == j].mean() > 0.5)
+    return out
+
+
+def _scores(
+    newcomers: Newcomers, llms: LLMData, benchmarks: Benchmarks, other_protocol: Floats
+) -> ScoreData:
+    """Scores sorted by LLM and benchmark."""
+    place = {name: i for i, name in enumerate(llms.names)}
+    number = {name: j for j, name in enumerate(benchmarks.names)}
+    cells = sorted(newcomers.cells, key=lambda cell: (place[cell.llm], number[cell.benchmark]))
+    llm_idx = np.array([place[cell.llm] for cell in cells], dtype=np.int64)
+    benchmark_idx = np.array([number[cell.benchmark] for cell in cells], dtype=np.int64)
+    score = np.array([cell.score for cell in cells], dtype=float)
+    n_items = _or_else([cell.n_items for cell in cells], benchmarks.n_items[benchmark_idx])
+    counts = np.bincount(llm_idx, minlength=len(llms.names))
+    return ScoreData(
+        llm_idx=llm_idx,
+        benchmark_idx=benchmark_idx,
+        score=score,
+        logit_score=logit_of_score(score, n_items),
+        n_items=n_items,
+        n_reports=np.array([cell.n_reports for cell in cells], dtype=float),
+        other_protocol=_or_else(
+            [cell.other_protocol for cell in cells], other_protocol[benchmark_idx]
+        ),
+        first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+    )
+
+
+def _or_else(values: Sequence[float | None], default: Floats) -> Floats:
+    """Return the values, and defaults where there are none."""
+    given = np.array([np.nan if value is None else value for value in values], dtype=float)
+    return np.where(np.isnan(given), default, given)
