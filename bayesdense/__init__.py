@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from bayesdense.simulate import write_dataset as write_dataset
     from bayesdense.spec import ModelSpec as ModelSpec
     from bayesdense.spec import load_spec as load_spec
+    from bayesdense.studies.sweep import Sweep as Sweep
+    from bayesdense.studies.sweep import sweep as sweep
     from bayesdense.summary import summarize as summarize
 
 
@@ -65,6 +67,7 @@ _HOMES = {
     "FitFolderError": "errors",
     "ModelSpec": "spec",
     "SpecError": "errors",
+    "Sweep": "studies.sweep",
     "Truth": "simulate",
     "benchmark_parameters": "derive",
     "benchmark_table": "derive",
@@ -87,6 +90,7 @@ _HOMES = {
     "predict": "prediction",
     "simulate_dataset": "simulate",
     "summarize": "summary",
+    "sweep": "studies.sweep",
     "write_dataset": "simulate",
 }
 

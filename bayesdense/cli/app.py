@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from bayesdense._version import __version__
-from bayesdense.cli import baseline, fitting, making, reading, shelf
+from bayesdense.cli import baseline, fitting, making, reading, shelf, studying
 from bayesdense.cli.output import say, use_utf8
 from bayesdense.errors import BayesdenseError, CheckFailure
 
@@ -68,6 +68,7 @@ for _name, _verb, _example in (
     ("summarize", reading.summarize, "bayesdense summarize fits/densing --format json"),
     ("predict", reading.predict, "bayesdense predict fits/densing --params 7e9 --tokens 2e12"),
     ("point", baseline.point, "bayesdense point densing-published"),
+    ("sweep", studying.sweep, "bayesdense sweep densing --axes reference_tokens,params"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):
     app.command(_name, epilog=f"Example: {_example}")(_verb)

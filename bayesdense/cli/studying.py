@@ -1,0 +1,196 @@
+"""The verbs of studies: many fits with one question, and two fits side by side."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import RenderableType
+
+from bayesdense.cli.options import (
+    DatasetArgument,
+    ExecutorOption,
+    Format,
+    FormatOption,
+    JobsOption,
+    ModelOption,
+    ResumeOption,
+    SeedOption,
+    SetOption,
+    StudyOption,
+)
+from bayesdense.cli.output import Answer, emit, table
+from bayesdense.cli.words import interval
+from bayesdense.names import ALLOWED_COUNTS, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE
+from bayesdense.statements import format_number
+
+if TYPE_CHECKING:
+    from bayesdense.spec import ModelSpec
+    from bayesdense.studies.sweep import Sweep
+
+_STUDY_DRAWS: Final = 500
+
+DrawsOption = Annotated[
+    int,
+    typer.Option(
+        "--draws",
+        metavar="N",
+        min=ALLOWED_COUNTS["draws"][0],
+        max=ALLOWED_COUNTS["draws"][1],
+        help="Draws kept of each chain of each fit.",
+    ),
+]
+TuneOption = Annotated[
+    int,
+    typer.Option(
+        "--tune",
+        metavar="N",
+        min=ALLOWED_COUNTS["tune"][0],
+        max=ALLOWED_COUNTS["tune"][1],
+        help="Tuning steps of each chain.",
+    ),
+]
+ChainsOption = Annotated[
+    int,
+    typer.Option(
+        "--chains",
+        metavar="N",
+        min=ALLOWED_COUNTS["chains"][0],
+        max=ALLOWED_COUNTS["chains"][1],
+        help="Chains of each fit.",
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+
+
+def sweep(
+    dataset: DatasetArgument = "densing",
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            "--axes",
+            metavar="A,B,...",
+            help="Axes of definition, separated by commas; default: all. decomposition is one.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    overrides: SetOption = None,
+    out: StudyOption = None,
+    jobs: JobsOption = None,
+    executor: ExecutorOption = "processes",
+    resume: ResumeOption = False,
+    draws: DrawsOption = _STUDY_DRAWS,
+    tune: TuneOption = DEFAULT_TUNE,
+    chains: ChainsOption = DEFAULT_CHAINS,
+    seed: SeedOption = DEFAULT_SEED,
+    quiet: QuietOption = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Fit under other definitions of density, of the LLMs and of the model, side by side.
+
+    One fit per definition, each a job with a file of its own: Ctrl-C loses none, --resume goes on.
+    Then where the width of the headline's interval comes from, one source at a time.
+    Exit status 1 if a fit failed, or a check of one; both are told.
+    """
+    from bayesdense.cli.progress import Reporter
+
+    with Reporter(quiet=quiet) as progress:
+        progress.stage(f"sweeping definitions on {dataset}")
+        from bayesdense.studies.sweep import sweep as run
+
+        found = run(
+            dataset,
+            _model(model, overrides, dataset),
+            axes=None if axes is None else [name.strip() for name in axes.split(",")],
+            out=out,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            seed=seed,
+            executor=executor,
+            workers=jobs,
+            resume=resume,
+            progress=progress.jobs,
+        )
+    emit(_sweep_answer(found), form)
+    if not all(row["status"] == "not_available" or _passed(row) for row in found.rows):
+        raise typer.Exit(1)
+
+
+def _passed(row: Mapping[str, Any]) -> bool:
+    """Whether a fit ended, and no check of it failed."""
+    return bool(row["status"] == "done" and row["checks"]["status"] != "fail")
+
+
+def _model(model: str | None, overrides: list[str] | None, dataset: str) -> "ModelSpec":
+    """Read the model; without a name that of the dataset."""
+    from bayesdense.dataset import load_dataset
+    from bayesdense.spec import load_spec
+    from bayesdense.studies.refits import default_model
+
+    spec = load_spec(model) if model else default_model(load_dataset(dataset))
+    return spec.with_overrides(overrides or [])
+
+
+def _sweep_answer(found: "Sweep") -> Answer:
+    """Say a sweep in the three forms."""
+    from bayesdense.studies.sweep import flat_row
+
+    payload = found.to_dict()
+    return Answer(
+        payload=payload,
+        rows=[flat_row(row) for row in found.rows],
+        body=tuple(_sweep_body(payload)),
+    )
+
+
+def _sweep_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Tables of the cases and of the widths, then what is missing."""
+    done = [row for row in payload["rows"] if row["status"] == "done"]
+    columns = ("definition", "LLMs", "doubles in days (95 %)", "P(growing)", "checks")
+    cells = [_sweep_cells(row) for row in done]
+    yield table(columns, cells, right=columns[1:4], compact=True)
+    yield ""
+    for row in payload["rows"]:
+        if row["status"] == "failed":
+            yield f"failed: {row['axis']} {row['value']}: {row['message']}"
+    for row in payload["rows"]:
+        if row["status"] == "not_available":
+            yield f"not available: {row['axis']} {row['value']}: {row['message']}"
+    if payload["decomposition"]:
+        yield ""
+        yield from _decomposition_body(payload["decomposition"])
+
+
+def _sweep_cells(row: Mapping[str, Any]) -> list[object]:
+    """One case for people."""
+    time = row["doubling_time_days"]
+    middle = time["median"]
+    days = "unbounded" if middle is None else format_number(middle)
+    return [
+        f"{row['axis']}: {row['value']}",
+        row["n_llms"],
+        f"{days} ({interval(time['eti95'])})",
+        f"{row['growth_rate_per_year']['p_positive']:.3f}",
+        row["checks"]["status"],
+    ]
+
+
+def _decomposition_body(part: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Widths of the interval of growth, one source at a time."""
+    wide = part["headline_width_per_year"]
+    said = "unknown" if wide is None else f"{format_number(wide)} per year"
+    yield f"Width of the headline's 95 % interval of growth: {said}."
+    columns = ("one source", "switched", "width", "of the headline's", "what is done")
+    rows: Sequence[Sequence[object]] = [
+        [
+            source["source"],
+            source["change"],
+            None if source["width_per_year"] is None else format_number(source["width_per_year"]),
+            None if source["ratio"] is None else f"{source['ratio']:.2f}",
+            source["error"] or source["what"],
+        ]
+        for source in part["sources"]
+    ]
+    yield table(columns, rows, right=("width", "of the headline's"), compact=True)
+    yield part["note"]
