@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bayesdense.derive import doubling_time as doubling_time
     from bayesdense.derive import effective_params as effective_params
     from bayesdense.derive import growth_rate as growth_rate
+    from bayesdense.difference import diff as diff
     from bayesdense.errors import BayesdenseError as BayesdenseError
     from bayesdense.errors import CheckFailure as CheckFailure
     from bayesdense.errors import DatasetError as DatasetError
@@ -75,6 +76,7 @@ _HOMES = {
     "check": "checks",
     "dataset_names": "catalog",
     "density": "derive",
+    "diff": "difference",
     "doubling_time": "derive",
     "effective_params": "derive",
     "fit": "inference",

@@ -68,6 +68,7 @@ for _name, _verb, _example in (
     ("summarize", reading.summarize, "bayesdense summarize fits/densing --format json"),
     ("predict", reading.predict, "bayesdense predict fits/densing --params 7e9 --tokens 2e12"),
     ("point", baseline.point, "bayesdense point densing-published"),
+    ("diff", studying.diff, "bayesdense diff fits/march fits/april"),
     ("sweep", studying.sweep, "bayesdense sweep densing --axes reference_tokens,params"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from bayesdense.cli.options import (
     DatasetArgument,
     ExecutorOption,
+    FitArgument,
     Format,
     FormatOption,
     JobsOption,
@@ -18,8 +19,8 @@ from bayesdense.cli.options import (
     SetOption,
     StudyOption,
 )
-from bayesdense.cli.output import Answer, emit, table
-from bayesdense.cli.words import interval
+from bayesdense.cli.output import Answer, columns_or_stack, emit, table
+from bayesdense.cli.words import flat, interval
 from bayesdense.names import ALLOWED_COUNTS, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE
 from bayesdense.statements import format_number
 
@@ -120,6 +121,62 @@ def sweep(
 def _passed(row: Mapping[str, Any]) -> bool:
     """Whether a fit ended, and no check of it failed."""
     return bool(row["status"] == "done" and row["checks"]["status"] != "fail")
+
+
+def diff(
+    first: FitArgument,
+    second: FitArgument,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Say what moved between two fits: data, model and code, growth and doubling time.
+
+    Two fits that differ in several of these cannot say which of them moved the answer.
+    """
+    from bayesdense.difference import change_lines
+    from bayesdense.difference import diff as compare
+    from bayesdense.results import load_fit
+
+    found = compare(load_fit(first), load_fit(second))
+    payload = found.to_dict()
+    answers = payload["fits"]
+    columns = ("fit", "growth per year (95 %)", "doubles in days (95 %)", "P(growing)", "at")
+    cells = [
+        [str(path), *_growth_cells(answer)]
+        for path, answer in zip((first, second), answers, strict=True)
+    ]
+    moved = [
+        [row["llm"], f"{row['shift']:+.2f}", f"{row['in_sd']:+.1f}"] for row in payload["densities"]
+    ]
+    emit(
+        Answer(
+            payload=payload,
+            rows=[
+                {"fit": str(path), **flat(answer)}
+                for path, answer in zip((first, second), answers, strict=True)
+            ],
+            body=(
+                columns_or_stack(columns, cells, right=columns[1:4]),
+                found.statement,
+                *change_lines(found),
+                "",
+                "Log densities of LLMs in both fits that moved most:",
+                table(("LLM", "shift", "in sd"), moved, right=("shift", "in sd"), compact=True),
+            ),
+        ),
+        form,
+    )
+
+
+def _growth_cells(answer: Mapping[str, Any]) -> list[object]:
+    """Growth and doubling time of one fit for people."""
+    growth, time = answer["growth_rate_per_year"], answer["doubling_time_days"]
+    days = "unbounded" if time["median"] is None else format_number(time["median"])
+    return [
+        f"{format_number(growth['median'])} ({interval(growth['eti95'])})",
+        f"{days} ({interval(time['eti95'])})",
+        f"{growth['p_positive']:.3f}",
+        answer["at"],
+    ]
 
 
 def _model(model: str | None, overrides: list[str] | None, dataset: str) -> "ModelSpec":
