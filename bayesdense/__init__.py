@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from bayesdense.simulate import write_dataset as write_dataset
     from bayesdense.spec import ModelSpec as ModelSpec
     from bayesdense.spec import load_spec as load_spec
+    from bayesdense.studies.backtest import Backtest as Backtest
+    from bayesdense.studies.backtest import backtest as backtest
     from bayesdense.studies.sweep import Sweep as Sweep
     from bayesdense.studies.sweep import sweep as sweep
     from bayesdense.summary import summarize as summarize
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
 #: Where each public name lives; a test holds it equal to the imports above.
 _HOMES = {
+    "Backtest": "studies.backtest",
     "BayesdenseError": "errors",
     "CheckFailure": "errors",
     "Checks": "checks",
@@ -70,6 +73,7 @@ _HOMES = {
     "SpecError": "errors",
     "Sweep": "studies.sweep",
     "Truth": "simulate",
+    "backtest": "studies.backtest",
     "benchmark_parameters": "derive",
     "benchmark_table": "derive",
     "build_model": "build",

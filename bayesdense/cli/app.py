@@ -70,6 +70,7 @@ for _name, _verb, _example in (
     ("point", baseline.point, "bayesdense point densing-published"),
     ("diff", studying.diff, "bayesdense diff fits/march fits/april"),
     ("sweep", studying.sweep, "bayesdense sweep densing --axes reference_tokens,params"),
+    ("backtest", studying.backtest, "bayesdense backtest densing --origins 2024-01,2024-07"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):
     app.command(_name, epilog=f"Example: {_example}")(_verb)

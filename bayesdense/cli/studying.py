@@ -20,7 +20,7 @@ from bayesdense.cli.options import (
     StudyOption,
 )
 from bayesdense.cli.output import Answer, columns_or_stack, emit, table
-from bayesdense.cli.words import flat, interval
+from bayesdense.cli.words import flat, interval, percent
 from bayesdense.names import ALLOWED_COUNTS, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE
 from bayesdense.statements import format_number
 
@@ -121,6 +121,124 @@ def sweep(
 def _passed(row: Mapping[str, Any]) -> bool:
     """Whether a fit ended, and no check of it failed."""
     return bool(row["status"] == "done" and row["checks"]["status"] != "fail")
+
+
+def backtest(
+    dataset: DatasetArgument = "densing",
+    origins: Annotated[
+        str | None,
+        typer.Option(
+            "--origins",
+            metavar="DATE,DATE,...",
+            help="Dates before which LLMs are fitted and after which they are foretold (2024-04: "
+            "the first of the month). Default: 2024-01, 2024-04 and 2024-07, or shares of the "
+            "LLMs where these do not part the dataset.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    overrides: SetOption = None,
+    out: StudyOption = None,
+    jobs: JobsOption = None,
+    executor: ExecutorOption = "processes",
+    resume: ResumeOption = False,
+    draws: DrawsOption = _STUDY_DRAWS,
+    tune: TuneOption = DEFAULT_TUNE,
+    chains: ChainsOption = DEFAULT_CHAINS,
+    seed: SeedOption = DEFAULT_SEED,
+    quiet: QuietOption = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Refit on the LLMs of earlier dates, and score what that says of later LLMs' scores.
+
+    Beside the model stand the paper's line and two others, each with the band of its residuals.
+    One fit per origin, each a job with a file of its own: Ctrl-C loses none, --resume goes on.
+    Exit status 1 if a fit failed, or a check of one; both are told.
+    """
+    from bayesdense.cli.progress import Reporter
+
+    with Reporter(quiet=quiet) as progress:
+        progress.stage(f"foretelling later LLMs of {dataset}")
+        from bayesdense.studies.backtest import backtest as run
+
+        found = run(
+            dataset,
+            _model(model, overrides, dataset),
+            origins=None if origins is None else [date.strip() for date in origins.split(",")],
+            out=out,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            seed=seed,
+            executor=executor,
+            workers=jobs,
+            resume=resume,
+            progress=progress.jobs,
+        )
+    payload = found.to_dict()
+    emit(Answer(payload, payload["scores"], tuple(_backtest_body(payload))), form)
+    if not all(_passed(origin) for origin in payload["origins"]):
+        raise typer.Exit(1)
+
+
+def _backtest_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Origin by origin: growth then, coverage and scores; then the comparisons over all."""
+    for origin in payload["origins"]:
+        if origin["status"] == "failed":
+            yield f"{origin['origin']}: failed: {origin['message']}"
+            continue
+        time = origin["doubling_time_days"]
+        days = "unbounded" if time["median"] is None else format_number(time["median"])
+        yield (
+            f"{origin['origin']}: {origin['n_llms']} LLMs before (density doubles every {days} "
+            f"days, 95 % {interval(time['eti95'])}; checks: {origin['checks']['status']}), "
+            f"{origin['n_later_scores']} scores of {origin['n_later_llms']} LLMs of "
+            f"{origin['n_later_families']} families after."
+        )
+        of_all = [row for row in origin["coverage"] if row["benchmark"] == "all"]
+        yield table(
+            ("band", "holds", "by chance, if the model is right"),
+            [
+                [percent(row["prob"]), percent(row["coverage"]), _range(row["expected_eti95"])]
+                for row in of_all
+            ],
+            right=("band", "holds"),
+            compact=True,
+        )
+        columns = ("forecast", "CRPS", "log score", "50 %", "80 %", "95 %")
+        cells = [
+            [
+                row["source"],
+                f"{row['crps']:.4f}",
+                f"{row['log_score']:.3f}",
+                *(percent(row[f"coverage{prob}"]) for prob in (50, 80, 95)),
+            ]
+            for row in origin["means"]
+            if row["benchmark"] == "all"
+        ]
+        yield table(columns, cells, right=columns[1:], compact=True)
+        yield ""
+    yield "Model less baseline over all origins (error over families; better beyond 2 errors):"
+    columns = ("baseline", "score", "difference", "error", "families", "verdict")
+    cells = [
+        [
+            row["baseline"],
+            row["score"],
+            f"{row['difference']:+.4f}",
+            None if row["se"] is None else f"{row['se']:.4f}",
+            row["n_families"],
+            row["verdict"],
+        ]
+        for row in payload["comparisons"]
+        if row["origin"] is None
+    ]
+    yield table(columns, cells, right=columns[2:5], compact=True)
+    yield "CRPS is in units of the score (smaller is better), the log score of its logit in nats."
+
+
+def _range(ends: Sequence[float]) -> str:
+    """Spell a range of shares in percent."""
+    return f"{percent(ends[0])} to {percent(ends[1])}"
 
 
 def diff(
