@@ -329,6 +329,9 @@ def test_jobs_fit_and_hold_law_and_map(tiny: Path, joint: ModelSpec, tmp_path: P
     for part in parts:
         assert np.isfinite(part["draws"]).all()
         assert part["checks"]["max_rhat"] < 1.1
+    cut = study.job(held, joint.with_options(feedback="cut"), WHOLE, source="law_and_map")
+    with pytest.raises(BayesdenseError, match='allowed: "joint"'):
+        held(cut)
     with pytest.raises(BayesdenseError, match="allowed: exponential"):
         held(study.job(held, joint.with_options(trend="flat"), WHOLE, source="law_and_map"))
 

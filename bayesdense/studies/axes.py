@@ -23,6 +23,8 @@ HEADLINE: Final = "headline"
 _TRILLIONS: Final = (1, 2, 5, 10, 20)
 #: Centre of the ceiling's prior -> alpha and beta; the middle one is the shipped model's.
 _CEILINGS: Final = MappingProxyType({".85": (34, 6), ".94": (30, 2), ".99": (198, 2)})
+#: Trends whose growth at the last release is put beside the headline's.
+_TRENDS: Final = ("exponential", "break_free", "quadratic")
 _YEAR: Final = pd.Timedelta(days=365)
 _GIVEN: Final = "published densities have neither law nor sizes"
 
@@ -193,6 +195,16 @@ def _covariate(base: Base) -> Iterator[Case]:
         yield base.changed(axis, value, note, trend=kind)
 
 
+def _trend(base: Base) -> Iterator[Case]:
+    """Rival trends, as far as this version has them."""
+    for kind in _TRENDS:
+        if kind not in KINDS["trend"]:
+            yield base.missing("trend", kind, "this version has no such trend")
+        else:
+            note = "" if kind == "exponential" else "growth at the last release"
+            yield base.changed("trend", kind, note, trend=kind)
+
+
 def _date_error(base: Base) -> Iterator[Case]:
     yield base.missing(
         "date_error", "date_sd_days", "this version of the model takes release dates as exact"
@@ -218,6 +230,7 @@ AXES: Final[Mapping[str, Callable[[Base], Iterator[Case]]]] = MappingProxyType(
         "score_map": _kinds("score_map"),
         "feedback": _feedback,
         "ceiling": _ceiling,
+        "trend": _trend,
         "covariate": _covariate,
         "date_error": _date_error,
     }

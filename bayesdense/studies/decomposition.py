@@ -62,7 +62,7 @@ def held(job: Job) -> dict[str, object]:
     the ridge on which they lie.
     """
     spec, _, data = observed_by(job)
-    require_constant_growth(spec)
+    _require_one_posterior(spec)
     source, length = job.params["source"], job.params["length"]
     settings = Settings(**length, cores=1, seed=seeds_of(job), progress=None)
     pilot, main, last = settings.seeds(3)
@@ -74,10 +74,12 @@ def held(job: Job) -> dict[str, object]:
     return _growth_given(ready.spec, data, {n: middle[n] for n in names}, source, settings, last)
 
 
-def require_constant_growth(spec: ModelSpec) -> None:
-    """Refuse a trend whose growth is not one parameter."""
+def _require_one_posterior(spec: ModelSpec) -> None:
+    """Refuse a trend whose growth is not one parameter, and a model that is cut in two."""
     if spec.trend != "exponential":
         raise SpecError(f"decomposition: trend {told(spec.trend)}, allowed: exponential")
+    if spec.options.feedback == "cut":
+        raise SpecError('decomposition: feedback = "cut", allowed: "joint"')
 
 
 def _middle(ready: Prepared, settings: Settings, seed: int) -> dict[str, Floats]:

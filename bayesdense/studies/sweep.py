@@ -44,6 +44,7 @@ RESULT_NAME: Final = "sweep.json"
 _DEFINITIONS: Final[Mapping[str, str]] = {
     "reference_tokens": "D0 of 1T, 2T, 5T, 10T or 20T, equally likely",
     "params": "parameters counted in every way that the dataset has, equally likely",
+    "trend": "exponential growth, a break at any date or a quadratic, equally likely",
 }
 _ENDS: Final = ("low", "high")
 
