@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bayesdense.derive import doubling_time as doubling_time
     from bayesdense.derive import effective_params as effective_params
     from bayesdense.derive import growth_rate as growth_rate
+    from bayesdense.difference import diff as diff
     from bayesdense.errors import BayesdenseError as BayesdenseError
     from bayesdense.errors import CheckFailure as CheckFailure
     from bayesdense.errors import DatasetError as DatasetError
@@ -60,6 +61,10 @@ if TYPE_CHECKING:
     from bayesdense.simulate import write_dataset as write_dataset
     from bayesdense.spec import ModelSpec as ModelSpec
     from bayesdense.spec import load_spec as load_spec
+    from bayesdense.studies.backtest import Backtest as Backtest
+    from bayesdense.studies.backtest import backtest as backtest
+    from bayesdense.studies.sweep import Sweep as Sweep
+    from bayesdense.studies.sweep import sweep as sweep
     from bayesdense.summary import summarize as summarize
     from bayesdense.trends import Trend as Trend
     from bayesdense.trends import TrendData as TrendData
@@ -68,6 +73,7 @@ if TYPE_CHECKING:
 
 #: Where each public name lives; a test holds it equal to the imports above.
 _HOMES = {
+    "Backtest": "studies.backtest",
     "BayesdenseError": "errors",
     "CheckFailure": "errors",
     "Checks": "checks",
@@ -77,29 +83,31 @@ _HOMES = {
     "Estimate": "estimates",
     "Fit": "results",
     "FitFolderError": "errors",
-    "ModelSpec": "spec",
+    "FrozenForecast": "frozen",
     "GrowthBreak": "growth_breaks",
+    "ModelSpec": "spec",
+    "Preview": "approximation",
+    "PriorGrowth": "prior_growth",
     "SpecError": "errors",
+    "Sweep": "studies.sweep",
     "Trend": "trends",
     "TrendData": "trends",
     "Truth": "simulate",
     "add_trend": "trends",
+    "backtest": "studies.backtest",
     "benchmark_parameters": "derive",
     "benchmark_table": "derive",
     "build_model": "build",
     "check": "checks",
     "dataset_names": "catalog",
     "density": "derive",
+    "diff": "difference",
     "doubling_time": "derive",
     "effective_params": "derive",
     "fit": "inference",
     "forecast": "forecasting",
     "freeze_forecast": "frozen",
     "frontier_readings": "frontier",
-    "FrozenForecast": "frozen",
-    "prepare": "inference",
-    "preview": "approximation",
-    "Preview": "approximation",
     "growth_break": "growth_breaks",
     "growth_rate": "derive",
     "load_dataset": "dataset",
@@ -109,12 +117,14 @@ _HOMES = {
     "model_names": "catalog",
     "point_estimate": "point",
     "predict": "prediction",
-    "PriorGrowth": "prior_growth",
+    "prepare": "inference",
+    "preview": "approximation",
     "prior_growth": "prior_growth",
     "score": "scoring",
     "score_forecast": "frozen",
     "simulate_dataset": "simulate",
     "summarize": "summary",
+    "sweep": "studies.sweep",
     "write_dataset": "simulate",
 }
 

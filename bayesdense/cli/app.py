@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from bayesdense._version import __version__
-from bayesdense.cli import baseline, fitting, forward, making, reading, shelf, trends
+from bayesdense.cli import baseline, fitting, forward, making, reading, shelf, studying, trends
 from bayesdense.cli.output import say, use_utf8
 from bayesdense.errors import BayesdenseError, CheckFailure
 
@@ -78,6 +78,9 @@ for _name, _verb, _example in (
     ("score", forward.score, "bayesdense score fits/densing new-llms.csv"),
     ("forecast", forward.forecast, "bayesdense forecast fits/densing --at 2026-12-31 --density 20"),
     ("point", baseline.point, "bayesdense point densing-published"),
+    ("diff", studying.diff, "bayesdense diff fits/march fits/april"),
+    ("sweep", studying.sweep, "bayesdense sweep densing --axes reference_tokens,params"),
+    ("backtest", studying.backtest, "bayesdense backtest densing --origins 2024-01,2024-07"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):
     app.command(_name, epilog=f"Example: {_example}")(_verb)

@@ -1,0 +1,350 @@
+"""Sweeps over definitions: parts of a dataset, cases of each axis, widths, rows that fail."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from datasets import tiny_dataset
+from fake_fit import fake_fit
+from program import hold, invoke
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from bayesdense.dataset import Dataset, load_dataset
+from bayesdense.errors import BayesdenseError, DatasetError
+from bayesdense.estimates import Estimate
+from bayesdense.jobs import Job, run_jobs
+from bayesdense.observations import observe
+from bayesdense.spec import ModelSpec, load_spec
+from bayesdense.studies import decomposition, refits
+from bayesdense.studies.axes import AXES, Case, cases_of
+from bayesdense.studies.decomposition import held, mixed, width
+from bayesdense.studies.refits import Length, Study, growth_of, refit, study_of
+from bayesdense.studies.selection import WHOLE, Selection, found_again, select, where_of
+from bayesdense.studies.sweep import sweep
+
+SHORT = Length(draws=60, tune=60, chains=2)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_dataset(tmp_path_factory.mktemp("sweep"))
+
+
+@pytest.fixture(scope="module")
+def densing() -> Dataset:
+    return load_dataset("densing")
+
+
+@pytest.fixture(scope="module")
+def joint() -> ModelSpec:
+    return load_spec("joint")
+
+
+# ---------------------------------------------------------------- parts of a dataset
+
+
+def names(dataset: Dataset) -> set[str]:
+    assert dataset.llms is not None
+    return set(dataset.llms["llm"])
+
+
+def test_a_date_parts_the_llms(densing: Dataset) -> None:
+    day = "2024-04-05"
+    before, after = (select(densing, Selection(**{end: day})) for end in ("until", "since"))
+    assert names(before) | names(after) == names(densing)
+    assert not names(before) & names(after)
+    assert before.llms is not None
+    assert before.llms["release_date"].max() < pd.Timestamp(day)
+    assert after.scores is not None
+    assert set(after.scores["llm"]) == names(after)
+    assert before.runs is densing.runs  # all reference runs stay in
+
+
+def test_a_part_by_benchmark_drops_llms_without_a_score_there(densing: Dataset) -> None:
+    part = select(densing, Selection(benchmarks=("MBPP",)))
+    assert densing.scores is not None
+    scored = densing.scores.query("benchmark == 'MBPP'")["llm"]
+    assert names(part) == set(scored) < names(densing)
+    for table in (part.runs, part.loss_scores, part.scores, part.score_reports):
+        assert table is not None
+        assert set(table["benchmark"]) == {"MBPP"}
+
+
+def test_bytes_are_parameters_times_bits_over_eight(tiny: Path, joint: ModelSpec) -> None:
+    dataset = load_dataset(tiny)
+    assert dataset.llms is not None
+    with pytest.raises(DatasetError, match="weight_bits is blank for 7 of 7"):
+        select(dataset, Selection(in_bytes=True))
+    quantised = replace(dataset, llms=dataset.llms.assign(weight_bits=4.0))
+    counted = observe(joint.with_options(params="total"), dataset).llms.log_params
+    in_bytes = select(quantised, Selection(in_bytes=True))
+    found = observe(joint.with_options(params="total"), in_bytes).llms.log_params
+    np.testing.assert_allclose(found, counted - np.log(2), rtol=1e-12)
+
+
+def test_an_empty_part_is_refused(densing: Dataset) -> None:
+    with pytest.raises(DatasetError, match="no LLM is left"):
+        select(densing, Selection(until="2000-01-01"))
+
+
+def test_a_dataset_that_has_changed_is_refused(tiny: Path) -> None:
+    where = where_of(tiny)
+    assert found_again(where, load_dataset(tiny).digest).name == "tiny"
+    with pytest.raises(DatasetError, match="has changed since"):
+        found_again(where, "0" * 64)
+
+
+def test_a_selection_survives_json() -> None:
+    part = Selection(benchmarks=("a", "b"), since="2024-01-01", in_bytes=True)
+    assert Selection.of(json.loads(json.dumps(part.to_dict()))) == part
+
+
+# ---------------------------------------------------------------- axes
+
+
+def by_name(cases: list[Case]) -> dict[tuple[str, str], Case]:
+    return {(case.axis, case.value): case for case in cases}
+
+
+def test_every_axis_has_cases_and_each_says_what_it_changes(
+    densing: Dataset, joint: ModelSpec
+) -> None:
+    cases = by_name(cases_of(joint, densing, list(AXES)))
+    assert {axis for axis, _ in cases} == {"headline", *AXES}
+    tokens = [case.spec.options.reference_tokens for (a, _), case in cases.items()
+              if a == "reference_tokens"]  # fmt: skip
+    assert tokens == [1e12, 2e12, 5e12, 10e12, 20e12]
+    assert cases["params", "active"].spec.options.params == "active"
+    assert cases["family", "none"].spec.component("family").kind == "none"
+    assert cases["feedback", "cut"].spec.options.feedback == "cut"
+    assert cases["llms", "all"].spec.options.base_only is False
+    alone = cases["benchmarks", "MMLU alone"].selection.benchmarks
+    others = cases["benchmarks", "without MMLU"].selection.benchmarks
+    assert alone == ("MMLU",)
+    assert others == ("BBH", "MATH", "HumanEval", "MBPP")
+    first, second = (cases["window", f"{which} half"].selection for which in ("first", "second"))
+    assert first.until == second.since is not None
+
+
+@pytest.mark.parametrize("value", [".85", ".94", ".99"])
+def test_ceilings_are_centred_where_they_say(
+    densing: Dataset, joint: ModelSpec, value: str
+) -> None:
+    case = by_name(cases_of(joint, densing, ["ceiling"]))["ceiling", value]
+    kwargs = case.spec.prior("score_map", "score_ceiling").kwargs
+    alpha, beta = float(str(kwargs["alpha"])), float(str(kwargs["beta"]))
+    assert alpha / (alpha + beta) == pytest.approx(float(value), abs=0.003)
+    assert alpha > 1 < beta  # one mode, off both ends
+
+
+def test_what_cannot_be_fitted_says_why(tiny: Path, joint: ModelSpec) -> None:
+    cases = by_name(cases_of(joint, load_dataset(tiny), list(AXES)))
+    assert "no column n_params_active" in cases["params", "active"].missing
+    assert "weight_bits" in cases["denominator", "bytes"].missing
+    assert cases["date_error", "date_sd_days"].missing
+    given = load_dataset("densing-published")
+    cases = by_name(cases_of(load_spec("trend_only"), given, list(AXES)))
+    assert "neither law" in cases["reference_tokens", "any"].missing
+    assert not cases["family", "none"].missing
+
+
+def test_one_definition_told_twice_is_one_job(densing: Dataset, joint: ModelSpec) -> None:
+    study = Study("densing", densing, Length(), 1)
+    cases = by_name(cases_of(joint, densing, ["reference_tokens", "params", "denominator"]))
+    jobs = {key: study.job(refit, c.spec, c.selection) for key, c in cases.items()}
+    assert jobs["headline", "as the model says"] == jobs["reference_tokens", "5T"]
+    assert jobs["denominator", "flop"] == jobs["params", "active"]
+    assert jobs["reference_tokens", "1T"] != jobs["reference_tokens", "2T"]
+
+
+def test_an_unknown_axis_is_named_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(BayesdenseError, match="reference_tokens"):
+        sweep("densing", axes=["reference_token"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def test_growth_is_told_with_its_doubling_time_through_zero() -> None:
+    draws = xr.DataArray(np.linspace(-0.2, 1.0, 601).reshape(1, 601), dims=("chain", "draw"))
+    found = growth_of(Estimate("growth", draws.assign_attrs(units="1/year"), "2025-01-01"))
+    time, growth = found["doubling_time_days"], found["growth_rate_per_year"]
+    assert isinstance(time, dict)
+    assert isinstance(growth, dict)
+    assert growth["median"] == pytest.approx(0.4)
+    assert time["median"] == pytest.approx(365.25 * np.log(2) / 0.4)
+    assert time["eti95"] == [pytest.approx(365.25 * np.log(2) / growth["eti95"][1]), None]
+    assert time["unbounded"] is True
+
+
+def test_a_mixture_weighs_its_parts_alike_whatever_their_numbers() -> None:
+    rng = np.random.default_rng(3)
+    parts = [rng.normal(0.0, 1.0, 40_000), rng.normal(3.0, 0.5, 4_000)]
+
+    def quantile(prob: float) -> float:
+        def excess(x: float) -> float:
+            return 0.5 * norm.cdf(x) + 0.5 * norm.cdf((x - 3.0) / 0.5) - prob
+
+        return float(brentq(excess, -9.0, 9.0))
+
+    exact = quantile(0.975) - quantile(0.025)
+    assert width(mixed(parts)) == pytest.approx(exact, rel=0.01)
+    assert width(np.concatenate(parts)) != pytest.approx(exact, rel=0.03)
+
+
+# ---------------------------------------------------------------- the study, without sampling
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Job]]:
+    """Fits are made up: growth falls with D0; without families there is an error."""
+    fitted: list[Job] = []
+
+    def fit_of(job: Job) -> object:
+        fitted.append(job)
+        if job.spec["family"]["kind"] == "none":
+            raise RuntimeError("as asked")
+        growth = 1.0 + 1e12 / job.spec["options"]["reference_tokens"]
+        return fake_fit(growth=growth, growth_sd=0.1)
+
+    def growth_given(*_: object) -> dict[str, object]:
+        draws = np.random.default_rng(1).normal(1.2, 0.05, 1000)
+        return {"draws": draws.tolist(), "checks": {"max_rhat": 1.0, "divergences": 0}}
+
+    monkeypatch.setattr(refits, "fit_of", fit_of)
+    monkeypatch.setattr(decomposition, "_growth_given", growth_given)
+    monkeypatch.setattr(decomposition, "prepare_on", lambda spec, *_: _Ready(spec))
+    monkeypatch.setattr(decomposition, "_middle", lambda *_: _EVERY_PARAMETER)
+    yield fitted
+
+
+class _Ready:
+    """Stands for a prepared model."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+
+class _EveryParameter(dict[str, np.ndarray]):
+    """Has a value for every parameter."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        return np.ones(2)
+
+
+_EVERY_PARAMETER = _EveryParameter(protocol_sd=np.ones(2))
+
+
+def test_a_failed_fit_is_a_row_and_definitions_are_mixed(
+    tiny: Path, tmp_path: Path, faked: list[Job]
+) -> None:
+    found = sweep(
+        tiny,
+        axes=["reference_tokens", "family", "date_error", "decomposition"],
+        out=tmp_path / "out",
+        executor="serial",
+    )
+    hold(found.to_dict(), "sweep")
+    rows = {(row["axis"], row["value"]): row for row in found.rows}
+    assert rows["family", "none"]["status"] == "failed"
+    assert "RuntimeError: as asked" in rows["family", "none"]["message"]
+    assert rows["date_error", "date_sd_days"]["status"] == "not_available"
+    grown = [rows["reference_tokens", f"{t}T"]["growth_rate_per_year"]["median"]
+             for t in (1, 2, 5, 10, 20)]  # fmt: skip
+    np.testing.assert_allclose(grown, [2.0, 1.5, 1.2, 1.1, 1.05], atol=0.02)
+    sources = {source.source: source for source in found.decomposition}
+    assert sources["law_and_map"].ratio == pytest.approx(0.5, abs=0.05)
+    assert sources["family"].error.startswith("RuntimeError")
+    assert sources["reference_tokens"].ratio == pytest.approx(3.0, abs=0.4)
+    assert len(found.table()) == len(found.rows)
+    told = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert told == found.to_dict()
+
+
+def test_resuming_fits_nothing_again(tiny: Path, tmp_path: Path, faked: list[Job]) -> None:
+    def run(axes: list[str], *, resume: bool) -> list[object]:
+        faked.clear()
+        found = sweep(
+            tiny, axes=axes, out=tmp_path / "out", executor="serial", resume=resume, seed=4
+        )
+        return [dict(row) for row in found.rows]
+
+    first = run(["reference_tokens"], resume=False)
+    assert len(faked) == 5  # 5T is the headline's
+    assert run(["reference_tokens"], resume=True) == first
+    assert faked == []
+    run(["reference_tokens", "llms"], resume=True)
+    assert len(faked) == 1
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_the_verb_answers_in_three_forms(
+    tiny: Path,
+    tmp_path: Path,
+    faked: list[Job],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    form: str,
+) -> None:
+    arguments = ("sweep", tiny, "--axes", "reference_tokens,date_error,decomposition")
+    where = ("--out", tmp_path / "out", "--executor", "serial", "--quiet", "--format", form)
+    status, out, err = invoke(monkeypatch, capsys, *arguments, *where)
+    assert (status, err) == (0, "")
+    if form == "json":
+        hold(json.loads(out), "sweep")
+    elif form == "csv":
+        rows = list(csv.DictReader(io.StringIO(out)))
+        assert [row["value"] for row in rows][1:6] == ["1T", "2T", "5T", "10T", "20T"]
+        assert float(rows[1]["growth_low"]) < 2.0 < float(rows[1]["growth_high"])
+    else:
+        assert "Widths do not add" in out
+        assert "not available: date_error" in out
+        assert max(map(len, out.splitlines())) <= 80
+
+
+# ---------------------------------------------------------------- the real thing, small
+
+
+def test_jobs_fit_and_hold_law_and_map(tiny: Path, joint: ModelSpec, tmp_path: Path) -> None:
+    study = study_of(tiny, SHORT, seed=5)
+    jobs = [
+        study.job(refit, joint, WHOLE),
+        *(study.job(held, joint, WHOLE, source=name) for name in ("law_and_map", "score_noise")),
+    ]
+    results = run_jobs(jobs, tmp_path / "out", executor="serial")
+    assert not results.failed
+    whole, *parts = (outcome.result for outcome in results.done)
+    assert whole["n_llms"] == 6
+    assert len(whole["draws"]) == 120
+    for part in parts:
+        assert np.isfinite(part["draws"]).all()
+        assert part["checks"]["max_rhat"] < 1.1
+    cut = study.job(held, joint.with_options(feedback="cut"), WHOLE, source="law_and_map")
+    with pytest.raises(BayesdenseError, match='allowed: "joint"'):
+        held(cut)
+    with pytest.raises(BayesdenseError, match="allowed: exponential"):
+        held(study.job(held, joint.with_options(trend="flat"), WHOLE, source="law_and_map"))
+
+
+def test_what_is_held_is_law_map_and_their_noise(tiny: Path, joint: ModelSpec) -> None:
+    data = observe(joint, load_dataset(tiny))
+    held_names = set(decomposition._held_names(joint, data, "law_and_map"))
+    assert {"loss_floor", "param_exponent_mean", "score_ceiling", "map_noise_sd"} <= held_names
+    assert not held_names & {"growth_rate", "family_effect", "residual_sd", "discrepancy_sd"}
+    quiet, middle = decomposition._without_noise(
+        data, MappingProxyType({"protocol_sd": np.ones(2), "discrepancy_sd": np.ones(2)})
+    )
+    assert quiet.scores is not None
+    assert (quiet.scores.n_items >= 1e12).all()
+    assert (middle["protocol_sd"] < 1e-5).all()
+    assert (middle["discrepancy_sd"] == 1).all()
