@@ -105,6 +105,17 @@ def test_a_break_stands_in_the_summary(broken: Fit, tmp_path: Path) -> None:
     assert repr(bd.doubling_time(again)) == repr(bd.doubling_time(broken))
 
 
+def test_a_certain_date_is_no_chain_that_does_not_move(broken: Fit) -> None:
+    settled = broken.posterior.copy(deep=True)
+    settled["break_year"] = 0.0 * settled["break_year"]
+    tree = broken.tree.copy()
+    tree["posterior"] = settled
+    checks = bd.check(Fit(tree, broken.spec)).to_dict()
+    assert float(str(checks["max_rhat"])) < 1.05  # nan of a constant would be the largest
+    (item,) = (i for i in checks["items"] if i["name"] == "r_hat")  # type: ignore[attr-defined]
+    assert "break_year" not in item["advice"]
+
+
 def test_a_break_is_none_of_other_trends(tmp_path: Path) -> None:
     fit = fitted("exponential", tmp_path, lambda t: 1.5 * t)
     with pytest.raises(BayesdenseError, match="exponential, has no break; fit break_known@DATE"):

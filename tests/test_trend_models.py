@@ -23,6 +23,7 @@ from bayesdense.mixtures import with_mixture
 from bayesdense.observations import Observations, observe, trend_on
 from bayesdense.prior_draws import draw_priors, draw_trend
 from bayesdense.prior_growth import MOST_FACTOR, PriorGrowth, prior_growth
+from bayesdense.simulate import simulate_dataset
 from bayesdense.simulate.story import trend_at
 from bayesdense.sizes.mixing import log_likelihoods_at
 from bayesdense.sizes.terms import read_posterior
@@ -257,6 +258,13 @@ def test_every_reader_of_a_trend_sees_the_same_line(kind: str) -> None:
 
 def _rows(named: xr.DataArray) -> np.ndarray:
     return named.transpose("chain", "draw", "llm").values[0]
+
+
+@pytest.mark.parametrize(("kind", "has_growth"), [("exponential", True), ("quadratic", False)])
+def test_a_truth_tells_growth_only_where_it_is_one_number(kind: str, has_growth: bool) -> None:
+    spec = load_spec("joint").with_options(trend=kind)
+    truth = simulate_dataset(spec, seed=4).truth
+    assert (truth.growth is not None) == has_growth == repr(truth).startswith("Truth(growth")
 
 
 # ---------------------------------------------------------------- priors that match

@@ -115,7 +115,7 @@ def finite(posterior: xr.Dataset) -> CheckResult:
 def group_draws(fit: Fit) -> Groups:
     """Sort the posterior's variables, and add what is derived of growth."""
     posterior = fit.posterior
-    names = list(posterior.data_vars)
+    names = [name for name in posterior.data_vars if not _is_settled(fit, str(name))]
     sizes = [name for name in names if LLM in posterior[name].dims]
     effects = [name for name in names if {FAMILY, RUN} & set(posterior[name].dims)]
     rest = [name for name in names if name not in sizes and name not in effects]
@@ -124,6 +124,17 @@ def group_draws(fit: Fit) -> Groups:
         posterior[effects],
         posterior[_sampled_sizes(sizes)],
     )
+
+
+def _is_settled(fit: Fit, name: str) -> bool:
+    """Whether a parameter of few values that was summed over is the same in all draws.
+
+    It is drawn afresh for each draw: that it is certain is no sign of a chain that does not move.
+    """
+    mixture = trend_named(fit.spec.trend).mixture
+    if mixture is None or mixture.name != name:
+        return False
+    return bool(np.ptp(fit.posterior[name].values) == 0.0)
 
 
 def convergence(draws: xr.Dataset) -> Convergence:

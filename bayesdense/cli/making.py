@@ -98,7 +98,7 @@ def _answer(made: "Simulated", folder: Path) -> Answer:
         for name, value in truth.parameters.data_vars.items()
         if not value.dims
     }
-    growth = values.get("growth_rate")
+    growth = truth.growth
     speed = "" if growth is None else f" Its density grows by {format_number(growth)} per year."
     return Answer(
         payload={

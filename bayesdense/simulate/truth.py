@@ -12,6 +12,8 @@ import xarray as xr
 from bayesdense.errors import DatasetError
 from bayesdense.names import SCHEMA_VERSION, UNITS
 from bayesdense.simulate.toml import toml_text
+from bayesdense.trends import TRENDS
+from bayesdense.trends.exponential import EXPONENTIAL
 
 TRUTH_NAME: Final = "truth.toml"
 _GLOBAL: Final = "global"
@@ -55,9 +57,17 @@ class Truth:
 
     def __repr__(self) -> str:
         """Name what people ask first."""
-        growth = self.parameters.get("growth_rate")
-        rate = "" if growth is None else f"growth {float(growth):.3g} per year, "
+        rate = "" if self.growth is None else f"growth {self.growth:.3g} per year, "
         return f"Truth({rate}model {self.model!r}, like {self.like!r}, seed {self.seed})"
+
+    @property
+    def growth(self) -> float | None:
+        """Growth rate (1/year); None where the trend's growth is not one number."""
+        changing = {name for trend in TRENDS.values() for name in trend.drawn}
+        if changing.difference(EXPONENTIAL.parameters) & set(self.parameters):
+            return None
+        found = self.parameters.get("growth_rate")
+        return None if found is None else float(found)
 
     def to_toml(self) -> str:
         """Return the content of `truth.toml`: numbers in full, values under their labels."""
