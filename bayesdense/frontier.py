@@ -50,9 +50,9 @@ def frontier_readings(
       residual; least squares over the release dates, in every draw.
     - `records`: least squares on the running records of every joint draw of log densities. It is a
       property of these LLMs, so that no probability of growth belongs to it.
-    - `attempts`: the same line through the running records of simulated LLMs of new families at the
-      real dates, whose growth is that from eta plus that from the number of entrants, which is what
-      the same simulation gives with g = 0.
+    - `attempts`: the running maximum of simulated LLMs of new families at the real dates, least
+      squares over the dates. Its growth is that from eta plus that from the number of entrants,
+      which is what the same simulation gives with g = 0.
     - `paper`: least squares on the running records of point densities (`point_estimate`) with the
       fit's D0 and count of parameters, one number.
 
@@ -109,7 +109,7 @@ def _reading(
     """Growth and doubling time of one reading from its draws (chain, draw); nan: no line."""
     flat = growth[np.isfinite(growth)]
     if flat.size == 0:
-        return _absent(name, about, "no draw has three records")
+        return _absent(name, about, "too few records, or dates, in every draw")
     draws = xr.DataArray(flat[None, :], dims=(CHAIN, DRAW), attrs={"units": "1/year"})
     estimate = Estimate(name, draws, at)
     return {
@@ -216,7 +216,7 @@ def _records(fit: Fit) -> dict[str, object]:
 
 
 def _attempts(fit: Fit) -> list[dict[str, object]]:
-    """Growth of records in simulated worlds at the real dates, and where it comes from."""
+    """Growth of the maximum in simulated worlds at the real dates, and where it comes from."""
     days, _ = _days(fit)
     posterior = fit.posterior[
         [
@@ -230,22 +230,25 @@ def _attempts(fit: Fit) -> list[dict[str, object]]:
     rng = np.random.default_rng([fit.seed, _STREAM])
     drawn = _flat(draw_log_density(theta, fit.spec, llms, rng, new_families=True))
     eta = _flat(trend_at(theta, fit.spec, llms))
-    whole = DAYS_PER_YEAR * record_slopes(days, drawn)
-    entrants = DAYS_PER_YEAR * record_slopes(days, drawn - eta)
-    few = {"share_too_few_records": float(np.isnan(whole).mean())}
-    none = {"share_too_few_records": float(np.isnan(entrants).mean())}
-    either = {"share_too_few_records": float((np.isnan(whole) | np.isnan(entrants)).mean())}
+    whole, entrants = _maximum_growth(days, drawn), _maximum_growth(days, drawn - eta)
     return [
-        _reading("attempts", "records of new LLMs at these dates", whole, None, **few),
-        _reading("attempts_from_eta", "of that, from the trend", whole - entrants, None, **either),
+        _reading("attempts", "the maximum so far of new LLMs at these dates", whole, None),
+        _reading("attempts_from_eta", "of that, from the trend", whole - entrants, None),
         _reading(
             "attempts_from_entrants",
-            "of that, from the number of entrants: records rise though nothing improves",
+            "of that, from the number of entrants: the maximum rises though nothing improves",
             entrants,
             None,
-            **none,
         ),
     ]
+
+
+def _maximum_growth(days: Ints, log_density: Floats) -> Floats:
+    """Growth per year of the running maximum, least squares over the dates, one per row."""
+    order = np.argsort(days, kind="stable")
+    day, first = np.unique(days[order], return_index=True)
+    best_of_day = np.maximum.reduceat(log_density[:, order], first, axis=1)
+    return DAYS_PER_YEAR * _slopes(day, np.maximum.accumulate(best_of_day, axis=1))
 
 
 def _paper(fit: Fit, dataset: Dataset | None) -> dict[str, object]:

@@ -50,22 +50,20 @@ def score(
 
 def _score_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Say sizes, densities and places to people."""
-    columns = ("LLM", "released", "size", "effective size", "density", "over trend", "P(above)")
+    columns = ("LLM", "effective size", "density", "over trend", "P(above)")
     yield columns_or_stack(
         columns,
         (
             [
                 _mark(llm) + llm["llm"],
-                llm["release_date"],
-                format_count(llm["n_params"]),
                 _estimate(llm["effective_params"], format_count),
-                _estimate(llm["density"], format_number),
-                _estimate(llm["ratio"], format_number),
+                _estimate(llm["density"], _number),
+                _estimate(llm["ratio"], _number),
                 format_probability(llm["p_above_trend"]),
             ]
             for llm in payload["llms"]
         ),
-        right=columns[2:],
+        right=columns[1:],
     )
     if any(_mark(llm) for llm in payload["llms"]):
         yield "> scores give a lower bound on the size only, < an upper bound only"
@@ -85,11 +83,16 @@ def _mark(llm: Mapping[str, Any]) -> str:
     return "> " if llm["lower_bound_only"] else "< " if llm["upper_bound_only"] else ""
 
 
+def _number(value: float) -> str:
+    """Spell a density: quantiles of some thousand draws hold two digits."""
+    return format_number(value, digits=2)
+
+
 def _estimate(found: Mapping[str, Any], spell: words.Spell) -> str:
     """Spell median and interval; what is beyond the largest number is infinite."""
     values: Sequence[float | None] = (found["median"], *found["eti95"])
     middle, low, high = ("infinite" if value is None else spell(value) for value in values)
-    return f"{middle} ({low} to {high})"
+    return f"{middle} ({low}\N{EN DASH}{high})"
 
 
 def forecast(
@@ -191,8 +194,8 @@ def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
         (
             [
                 row["date"] + (" *" if row["extrapolated"] else ""),
-                _estimate(row["typical"], format_number),
-                _estimate(row["new_llm"], format_number),
+                _estimate(row["typical"], _number),
+                _estimate(row["new_llm"], _number),
                 words.months(row["doubling_time_days"]),
             ]
             for row in payload["dates"]
@@ -225,7 +228,7 @@ def _target_lines(target: Mapping[str, Any], horizon: str) -> Iterator[str]:
         what = (
             f"A typical LLM of {format_count(target['n_params'])} parameters with "
             f"{words.percent(target['score'])} on {target['benchmark']} "
-            f"(density {_estimate(target['density'], format_number)})"
+            f"(density {_estimate(target['density'], _number)})"
         )
     median, (low, high) = target["date"]["median"], target["date"]["eti95"]
     when = median or "not within the horizon"
@@ -254,6 +257,6 @@ def _derived_lines(found: Mapping[str, Any]) -> Iterator[str]:
     for pair in found["pairs"]:
         yield (
             f"{pair['llm']}, made from {pair['derived_from']}: "
-            f"{_estimate(pair['ratio'], format_number)} times its density, P(denser) "
+            f"{_estimate(pair['ratio'], _number)} times its density, P(denser) "
             f"{format_probability(pair['p_denser'])}"
         )
