@@ -1,0 +1,1 @@
+"""Rival trends compared: evidence, leave-one-out, leave-future-out, and a verdict."""
