@@ -39,7 +39,7 @@ def test_the_analytic_value_is_that_of_quadrature() -> None:
     assert math.log(density.sum() * 3 * step**2) == pytest.approx(one.log_ml, abs=1e-4)
 
 
-@pytest.mark.parametrize("how", [{}, {"df": 7.0}, {"warp": True}])
+@pytest.mark.parametrize("how", [{}, {"df": 7.0}, {"warp": True}, {"proposed": 4}])
 @pytest.mark.parametrize("rho", [0.0, 0.7])
 def test_log_ml_of_a_conjugate_model(rho: float, how: dict[str, object]) -> None:
     found = estimate(1, rho=rho, **how)

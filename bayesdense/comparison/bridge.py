@@ -133,6 +133,7 @@ def bridge(
     seed: int,
     df: float = math.inf,
     warp: bool = False,
+    proposed: int = 1,
 ) -> Bridge:
     """Estimate a log marginal likelihood; half of the draws make the proposal, half the estimate.
 
@@ -150,6 +151,8 @@ def bridge(
     warp
         Make the density symmetric about the proposal's centre (warp-III: Meng and Schilling
         2002), which helps where it is skewed and costs twice the evaluations.
+    proposed
+        Proposed points for every draw of the estimate.
 
     Returns
     -------
@@ -177,7 +180,7 @@ def bridge(
     """
     first, second = halves(draws)
     proposal = fitted(first.reshape(-1, first.shape[-1]), df)
-    return bridge_from(proposal, second, log_density, seed=seed, warp=warp)
+    return bridge_from(proposal, second, log_density, seed=seed, warp=warp, proposed=proposed)
 
 
 def halves(draws: Floats) -> tuple[Floats, Floats]:
@@ -198,7 +201,13 @@ def halves(draws: Floats) -> tuple[Floats, Floats]:
 
 
 def bridge_from(
-    proposal: Proposal, draws: Floats, log_density: LogDensities, *, seed: int, warp: bool = False
+    proposal: Proposal,
+    draws: Floats,
+    log_density: LogDensities,
+    *,
+    seed: int,
+    warp: bool = False,
+    proposed: int = 1,
 ) -> Bridge:
     """Estimate as `bridge` does, with a proposal made from other draws.
 
@@ -206,11 +215,11 @@ def bridge_from(
     ----------
     proposal
         Near the posterior, and independent of `draws`.
-    draws, log_density, seed, warp
+    draws, log_density, seed, warp, proposed
         As in `bridge`; all the draws make the estimate.
     """
     n_chains, n_draws, dim = draws.shape
-    points = proposal.draw(np.random.default_rng(seed), n_chains * n_draws)
+    points = proposal.draw(np.random.default_rng(seed), n_chains * n_draws * proposed)
     density = _symmetric(log_density, proposal.centre) if warp else log_density
     at_draws = density(draws.reshape(-1, dim)) - proposal.log_density(draws.reshape(-1, dim))
     if not np.isfinite(at_draws).all():
@@ -222,7 +231,7 @@ def bridge_from(
     outside = ~np.isfinite(at_points)
     at_points[outside] = -np.inf
     by_chain = at_draws.reshape(n_chains, n_draws)
-    share = _share_of_posterior(draws)
+    share = _share_of_posterior(draws, len(points))
     log_ml = _iterated(by_chain, at_points, share)
     formula = _formula_error(by_chain, at_points, share, log_ml)
     splits = _split_error(by_chain, at_points, share)
@@ -250,11 +259,11 @@ def _ess(values: Floats) -> float:
     return min(found, values.size) if math.isfinite(found) else float(values.size)
 
 
-def _share_of_posterior(draws: Floats) -> float:
+def _share_of_posterior(draws: Floats, n_points: int) -> float:
     """Share s1 of the posterior draws, counted by their median effective number."""
     found = [_ess(draws[:, :, k]) for k in range(draws.shape[2])]
     effective = float(np.median(found))
-    return float(effective / (effective + draws.shape[0] * draws.shape[1]))
+    return float(effective / (effective + n_points))
 
 
 def _iterated(at_draws: Floats, at_points: Floats, share: float) -> float:
