@@ -253,7 +253,7 @@ def _or_zero(log_density: Floats) -> Floats:
     return np.where(np.isnan(log_density), -np.inf, log_density)
 
 
-def _ess(values: Floats) -> float:
+def effective_number(values: Floats) -> float:
     """Effective number of draws, (chain, draw), at most their number."""
     found = float(array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean"))
     return min(found, values.size) if math.isfinite(found) else float(values.size)
@@ -261,7 +261,7 @@ def _ess(values: Floats) -> float:
 
 def _share_of_posterior(draws: Floats, n_points: int) -> float:
     """Share s1 of the posterior draws, counted by their median effective number."""
-    found = [_ess(draws[:, :, k]) for k in range(draws.shape[2])]
+    found = [effective_number(draws[:, :, k]) for k in range(draws.shape[2])]
     effective = float(np.median(found))
     return float(effective / (effective + n_points))
 
@@ -291,7 +291,7 @@ def _formula_error(at_draws: Floats, at_points: Floats, share: float, log_z: flo
     of_points = np.exp(at_points - np.logaddexp(log_s1 + at_points, log_s2 + log_z))
     of_draws = np.exp(log_z - np.logaddexp(log_s1 + at_draws, log_s2 + log_z))
     squared = of_points.var() / (of_points.size * of_points.mean() ** 2)
-    squared += of_draws.var() / (_ess(of_draws) * of_draws.mean() ** 2)
+    squared += of_draws.var() / (effective_number(of_draws) * of_draws.mean() ** 2)
     return float(np.sqrt(squared))
 
 
