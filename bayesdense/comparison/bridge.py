@@ -29,8 +29,8 @@ type LogDensities = Callable[[Floats], Floats]
 N_SPLITS: Final = 5
 #: Draws that a chain needs: half for the proposal, a fifth of the rest for each split.
 LEAST_DRAWS: Final = 50
-_MOST_ITERATIONS: Final = 1000
-_TOLERANCE: Final = 1e-10
+_MOST_ITERATIONS: Final = 5000
+_TOLERANCE: Final = 1e-9
 _LOG_2PI: Final = math.log(2 * math.pi)
 
 
@@ -228,14 +228,33 @@ def bridge_from(
             f"{int((~np.isfinite(at_draws)).sum())} posterior draws; are they draws of it?"
         )
     at_points = density(points) - proposal.log_density(points)
-    outside = ~np.isfinite(at_points)
-    at_points[outside] = -np.inf
-    by_chain = at_draws.reshape(n_chains, n_draws)
+    at_points[~np.isfinite(at_points)] = -np.inf
     share = _share_of_posterior(draws, len(points))
-    log_ml = _iterated(by_chain, at_points, share)
-    formula = _formula_error(by_chain, at_points, share, log_ml)
-    splits = _split_error(by_chain, at_points, share)
-    return Bridge(log_ml, max(formula, splits), formula, splits, int(outside.sum()))
+    return from_ratios(at_draws.reshape(n_chains, n_draws), at_points, share=share)
+
+
+def from_ratios(at_draws: Floats, at_points: Floats, *, share: float) -> Bridge:
+    """Estimate log Z from ratios of two densities at draws of both.
+
+    Parameters
+    ----------
+    at_draws
+        log(q / g) at draws of the normalised q, (chain, draw).
+    at_points
+        The same at draws of g: independent ones, (n,), or those of chains, (chain, draw).
+    share
+        s1: effective number of draws of q, as a share of those of both.
+
+    Returns
+    -------
+    Bridge
+        `log_ml` is the log of the integral of q over that of g.
+    """
+    log_ml = iterated(at_draws, at_points, share)
+    formula = _formula_error(at_draws, at_points, share, log_ml)
+    splits = _split_error(at_draws, at_points, share)
+    outside = int(np.isneginf(at_points).sum())
+    return Bridge(log_ml, max(formula, splits), formula, splits, outside)
 
 
 def _symmetric(log_density: LogDensities, centre: Floats) -> LogDensities:
@@ -266,9 +285,10 @@ def _share_of_posterior(draws: Floats, n_points: int) -> float:
     return float(effective / (effective + n_points))
 
 
-def _iterated(at_draws: Floats, at_points: Floats, share: float) -> float:
+def iterated(at_draws: Floats, at_points: Floats, share: float) -> float:
     """Log Z from log(q / g) at posterior draws and at proposed points."""
-    at_draws, log_s1, log_s2 = at_draws.ravel(), math.log(share), math.log1p(-share)
+    at_draws, at_points = at_draws.ravel(), at_points.ravel()
+    log_s1, log_s2 = math.log(share), math.log1p(-share)
     log_z = float(np.median(at_draws))
     for _ in range(_MOST_ITERATIONS):
         above = at_points - np.logaddexp(log_s1 + at_points, log_s2 + log_z)
@@ -290,7 +310,8 @@ def _formula_error(at_draws: Floats, at_points: Floats, share: float, log_z: flo
     log_s1, log_s2 = math.log(share), math.log1p(-share)
     of_points = np.exp(at_points - np.logaddexp(log_s1 + at_points, log_s2 + log_z))
     of_draws = np.exp(log_z - np.logaddexp(log_s1 + at_draws, log_s2 + log_z))
-    squared = of_points.var() / (of_points.size * of_points.mean() ** 2)
+    n_points = of_points.size if of_points.ndim == 1 else effective_number(of_points)
+    squared = of_points.var() / (n_points * of_points.mean() ** 2)
     squared += of_draws.var() / (effective_number(of_draws) * of_draws.mean() ** 2)
     return float(np.sqrt(squared))
 
@@ -298,7 +319,9 @@ def _formula_error(at_draws: Floats, at_points: Floats, share: float, log_z: flo
 def _split_error(at_draws: Floats, at_points: Floats, share: float) -> float:
     """Standard error of the mean of estimates from consecutive parts of the chains."""
     parts = zip(
-        np.array_split(at_draws, N_SPLITS, axis=1), np.array_split(at_points, N_SPLITS), strict=True
+        np.array_split(at_draws, N_SPLITS, axis=-1),
+        np.array_split(at_points, N_SPLITS, axis=-1),
+        strict=True,
     )
-    estimates = [_iterated(draws, points, share) for draws, points in parts]
+    estimates = [iterated(draws, points, share) for draws, points in parts]
     return float(np.std(estimates, ddof=1) / math.sqrt(N_SPLITS))
