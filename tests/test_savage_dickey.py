@@ -12,7 +12,8 @@ from conjugate import regression
 from exact_evidence import exact_log_ml
 from scipy import stats
 
-from bayesdense.comparison.savage_dickey import LogDensityAt, log_density_at, nested_factor
+from bayesdense.comparison.importance import LogMean
+from bayesdense.comparison.savage_dickey import log_density_at, nested_factor
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import SpecError
 from bayesdense.inference import fit
@@ -22,7 +23,7 @@ from bayesdense.spec import load_spec
 SLOPE = np.array([1])
 
 
-def far(sds: float, seed: int) -> tuple[float, float, np.ndarray, LogDensityAt]:
+def far(sds: float, seed: int) -> tuple[float, float, np.ndarray, LogMean]:
     """Place, known log density, draws and estimate so many sds below the posterior mean."""
     model = regression(100)
     mean, precision, a, rate = model.posterior()

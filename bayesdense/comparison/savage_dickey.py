@@ -17,18 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base.array import array_stats
-from scipy.special import logsumexp
 
 from bayesdense.arrays import Floats, Ints
-from bayesdense.comparison.bridge import (
-    N_SPLITS,
-    LogDensities,
-    effective_number,
-    fitted,
-    halves,
-)
+from bayesdense.comparison.bridge import LogDensities, fitted, halves
 from bayesdense.comparison.evidence import refuse_cut, vectorised
+from bayesdense.comparison.importance import RELIABLE_K, LogMean, log_mean
 from bayesdense.comparison.inverse import positions, unconstrained
 from bayesdense.engine.coordinates import Coordinates
 from bayesdense.engine.runs import target_of
@@ -38,34 +31,8 @@ from bayesdense.observations import Observations
 from bayesdense.prior_densities import log_prior
 from bayesdense.results import Fit
 
-#: Shape of the terms' tail above which their mean is not to be trusted (Vehtari et al. 2024).
-RELIABLE_K = 0.7
 #: Step in the coordinate by which its unit is found.
 _STEP = 1e-4
-
-
-@dataclass(frozen=True, slots=True)
-class LogDensityAt:
-    """A log density at a point, with its error.
-
-    Attributes
-    ----------
-    value
-        Log density.
-    se
-        Standard error: by the effective number of terms, or by 5 disjoint parts if that is larger.
-    pareto_k
-        Shape of the tail of the terms; above .7 the value is not to be trusted.
-    """
-
-    value: float
-    se: float
-    pareto_k: float
-
-    @property
-    def reliable(self) -> bool:
-        """Whether the mean of the terms is."""
-        return self.pareto_k <= RELIABLE_K
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +49,7 @@ class NestedFactor:
         return self.pareto_k <= RELIABLE_K
 
 
-def log_density_at(
-    draws: Floats, log_density: LogDensities, at: Ints, value: Floats
-) -> LogDensityAt:
+def log_density_at(draws: Floats, log_density: LogDensities, at: Ints, value: Floats) -> LogMean:
     """Log of the marginal posterior density of some coordinates at a value.
 
     Parameters
@@ -119,20 +84,7 @@ def log_density_at(
     moved[:, at] = value
     moved[:, rest] += (value - points[:, at]) @ slopes
     terms = proposal.log_density(points[:, at]) + log_density(moved) - log_density(points)
-    return _mean_of(terms.reshape(second.shape[:2]))
-
-
-def _mean_of(log_terms: Floats) -> LogDensityAt:
-    """Log of the mean of exp(log_terms), (chain, draw)."""
-    log_mean = float(logsumexp(log_terms) - math.log(log_terms.size))
-    relative = np.exp(log_terms - log_mean)
-    if np.ptp(relative) <= 1e-12:  # a normal posterior: all terms are the density itself
-        return LogDensityAt(log_mean, 0.0, -math.inf)
-    parts = [part.mean() for part in np.array_split(relative, N_SPLITS, axis=1)]
-    by_splits = float(np.std(parts, ddof=1) / math.sqrt(N_SPLITS))
-    by_ess = float(relative.std() / math.sqrt(effective_number(relative)))
-    _, pareto_k = array_stats.psislw(-log_terms.ravel(), axis=-1)
-    return LogDensityAt(log_mean, max(by_ess, by_splits), float(pareto_k))
+    return log_mean(terms.reshape(second.shape[:2]))
 
 
 def nested_factor(fit: Fit, data: Observations, variable: str, value: float = 0.0) -> NestedFactor:
