@@ -99,14 +99,14 @@ def test_only_failed_units_are_refitted() -> None:
     found = replace(found, pareto_k=np.array([0.2, 0.9, np.nan, 0.7]))
     asked: list[str] = []
 
-    def refit(label: str) -> float:
+    def refit(label: str) -> float | None:
         asked.append(label)
-        return -7.0
+        return -7.0 if label == "unit 1" else None
 
     exact = with_refits(found, refit)
     assert asked == list(found.failed) == ["unit 1", "unit 2"]
-    assert exact.elpd.tolist() == [0.0, -7.0, -7.0, 3.0]
-    assert exact.failed == ()
+    assert exact.elpd.tolist() == [0.0, -7.0, 2.0, 3.0]
+    assert exact.failed == ("unit 2",)
     assert found.elpd.tolist() == [0.0, 1.0, 2.0, 3.0]
 
 

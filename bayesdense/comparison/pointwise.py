@@ -165,7 +165,7 @@ def difference(a: Pointwise, b: Pointwise) -> Difference:
     return Difference(float(apart.sum()), clustered_error(apart, a.families))
 
 
-def with_refits(found: Pointwise, refit: Callable[[str], float]) -> Pointwise:
+def with_refits(found: Pointwise, refit: Callable[[str], float | None]) -> Pointwise:
     """Replace densities whose weights fail by those of exact refits.
 
     Parameters
@@ -173,12 +173,15 @@ def with_refits(found: Pointwise, refit: Callable[[str], float]) -> Pointwise:
     found
         From `leave_one_out`.
     refit
-        Label of a unit -> its log predictive density under a fit without it.
+        Label of a unit -> its log predictive density under a fit without it; None where that
+        failed as well, which leaves the unit as it is.
     """
     elpd, pareto_k = found.elpd.copy(), found.pareto_k.copy()
     for label in found.failed:
-        at = found.labels.index(label)
-        elpd[at], pareto_k[at] = refit(label), 0.0
+        exact = refit(label)
+        if exact is not None:
+            at = found.labels.index(label)
+            elpd[at], pareto_k[at] = exact, 0.0
     return replace(found, elpd=elpd, pareto_k=pareto_k)
 
 
