@@ -8,11 +8,34 @@ from typing import Final
 from bayesdense.comparison.tasks import Result, Task, run
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
-from bayesdense.files import write_text_atomic
+from bayesdense.files import probe_writable, write_text_atomic
 
 #: Told of the tasks done, of all of them, and of what begins now.
 type Progress = Callable[[int, int, str], object]
 _FOLDER: Final = "tasks"
+
+
+def open_folder(out: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds something, unless a run goes on there; before any work.
+
+    Raises
+    ------
+    BayesdenseError
+        It is a file, cannot be written, or holds files and `resume` is false.
+    """
+    try:
+        if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not resume)):
+            what = "holds files already" if out.is_dir() else "is a file"
+            raise BayesdenseError(
+                f"{out}: {what}; go on with a run that was ended by --resume (resume=True in "
+                "Python), or give another folder with --out"
+            )
+        probe_writable(out)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BayesdenseError(
+            f"{out}: cannot be written: {reason}; give another folder with --out"
+        ) from error
 
 
 def run_tasks(
@@ -65,12 +88,17 @@ def _run_once(task: Task, dataset: Dataset, out: Path | None) -> Result:
     except OSError as error:
         raise BayesdenseError(f"{path}: cannot be read: {error.strerror}") from error
     result = run(task, dataset)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(path, json.dumps(result, allow_nan=False) + "\n")
-    except OSError as error:
-        raise BayesdenseError(f"{path}: cannot be written: {error.strerror}") from error
+    write_study(path.parent, path.name, json.dumps(result, allow_nan=False) + "\n")
     return result
+
+
+def write_study(folder: Path, name: str, text: str) -> None:
+    """Write a file of a study, whole or not at all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(folder / name, text)
+    except OSError as error:
+        raise BayesdenseError(f"{folder / name}: cannot be written: {error.strerror}") from error
 
 
 def _words(task: Task) -> str:

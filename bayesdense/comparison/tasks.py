@@ -5,6 +5,7 @@ and nothing else: any order, any process, any machine.
 """
 
 import hashlib
+import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from bayesdense.checks.sampling import convergence, group_draws
 from bayesdense.comparison import hiding, lfo
 from bayesdense.comparison.evidence import log_marginal_likelihood
 from bayesdense.comparison.pointwise import Pointwise, leave_one_out
-from bayesdense.comparison.smc import can_run, smc
 from bayesdense.comparison.widths import WIDTHS, reweighted, widened
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
@@ -120,7 +120,6 @@ def hypothesis(task: Task, dataset: Dataset) -> Result:
     summary = summarize(fitted, checks)
     family, llm = leave_one_out(fitted, "family"), leave_one_out(fitted, "llm")
     draws = fitted.group("log_likelihood")["family"].transpose(CHAIN, DRAW, ...)
-    second = arguments["smc"] and can_run(spec)
     return {
         "dataset": summary["dataset"],
         "growth_rate_per_year": summary["growth_rate_per_year"],
@@ -133,7 +132,7 @@ def hypothesis(task: Task, dataset: Dataset) -> Result:
         },
         "log_ml": _evidence(fitted, data, seeds[1]),
         "widths": {str(factor): _reweighted(fitted, data, factor) for factor in WIDTHS},
-        "smc": _smc(spec, data, seeds[2]) if second else None,
+        "smc": _smc(spec, data, seeds[2]) if arguments["smc"] else None,
     }
 
 
@@ -211,9 +210,13 @@ def _reweighted(fitted: Fit, data: Observations, factor: float) -> Result:
     return {"value": found.value, "se": found.se, "reliable": found.reliable}
 
 
-def _smc(spec: ModelSpec, data: Observations, seed: int) -> Result:
-    """Log marginal likelihood by sequential Monte Carlo."""
-    found = smc(spec, data, seed=seed)
+def _smc(spec: ModelSpec, data: Observations, seed: int) -> Result | None:
+    """Log marginal likelihood by sequential Monte Carlo; None where it is not offered."""
+    # PyMC takes seconds to import, and all else here does without
+    module = importlib.import_module("bayesdense.comparison.smc")
+    if not module.can_run(spec):
+        return None
+    found = module.smc(spec, data, seed=seed)
     return {"value": found.log_ml, "se": found.se, "spread": found.spread}
 
 

@@ -13,7 +13,7 @@ from bayesdense.comparison import lfo as future
 from bayesdense.comparison.hiding import foretold
 from bayesdense.comparison.importance import RELIABLE_K
 from bayesdense.comparison.pointwise import Pointwise, stacking_weights, with_refits
-from bayesdense.comparison.running import Progress, run_tasks
+from bayesdense.comparison.running import Progress, open_folder, run_tasks, write_study
 from bayesdense.comparison.tasks import Result, Task, from_json
 from bayesdense.comparison.verdict import Pair, Scores, pairs, posterior_probabilities, verdict
 from bayesdense.comparison.widths import WIDTHS
@@ -190,6 +190,7 @@ def compare(
     seed: int = DEFAULT_SEED,
     cores: int | None = None,
     out: str | Path | None = None,
+    resume: bool = False,
     power: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -219,7 +220,10 @@ def compare(
     seed
         Root of all random numbers.
     out
-        Folder that keeps what is finished; a run that was ended goes on from there. None: nothing.
+        Folder for `compare.json` and, while the comparison runs, what is finished of it; new or
+        empty. None: nothing is written.
+    resume
+        Go on with what is in `out`: what is finished is not run again.
     power
         Result of the study `power` on this dataset, to stand beside the verdict.
     progress
@@ -235,7 +239,8 @@ def compare(
         Fewer than two trends, one twice, one that the model or the data cannot carry, or a model
         with a cut. Before any work.
     BayesdenseError
-        A hypothesis that cannot be fitted, or leave-future-out with too few families.
+        A hypothesis that cannot be fitted, leave-future-out with too few families, or a folder
+        that cannot be written or holds other files.
 
     Examples
     --------
@@ -248,6 +253,8 @@ def compare(
     size = {"draws": draws, "tune": tune, "chains": chains, "cores": cores}
     study = _Study(dataset, MappingProxyType(specs), size, seed, laid, check_evidence)
     folder = None if out is None else Path(out)
+    if folder is not None:
+        open_folder(folder, resume=resume)
     found: dict[Task, Result] = {}
     for wave in (study.first, study.second):
         tasks = list(wave(found))
@@ -256,7 +263,10 @@ def compare(
         for name in specs:
             if "failed" in found[study.main(name)]:
                 raise BayesdenseError(f"trend {name!r}: {found[study.main(name)]['failed']}")
-    return _assembled(study, base, found, power)
+    compared = _assembled(study, base, found, power)
+    if folder is not None:
+        write_study(folder, "compare.json", compared.to_json())
+    return compared
 
 
 def _specs(base: ModelSpec, dataset: Dataset, trends: Sequence[str]) -> dict[str, ModelSpec]:
