@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bayesdense.catalog import model_names as model_names
     from bayesdense.checks import Checks as Checks
     from bayesdense.checks import check as check
+    from bayesdense.comparison import Comparison as Comparison
+    from bayesdense.comparison import compare as compare
     from bayesdense.dataset import Dataset as Dataset
     from bayesdense.dataset import load_dataset as load_dataset
     from bayesdense.derive import benchmark_parameters as benchmark_parameters
@@ -77,6 +79,7 @@ _HOMES = {
     "BayesdenseError": "errors",
     "CheckFailure": "errors",
     "Checks": "checks",
+    "Comparison": "comparison",
     "Dataset": "dataset",
     "DatasetError": "errors",
     "DoublingTime": "estimates",
@@ -99,6 +102,7 @@ _HOMES = {
     "benchmark_table": "derive",
     "build_model": "build",
     "check": "checks",
+    "compare": "comparison",
     "dataset_names": "catalog",
     "density": "derive",
     "diff": "difference",

@@ -15,7 +15,17 @@ import typer
 from typer.core import TyperGroup
 
 from bayesdense._version import __version__
-from bayesdense.cli import baseline, fitting, forward, making, reading, shelf, studying, trends
+from bayesdense.cli import (
+    baseline,
+    comparing,
+    fitting,
+    forward,
+    making,
+    reading,
+    shelf,
+    studying,
+    trends,
+)
 from bayesdense.cli.output import say, use_utf8
 from bayesdense.errors import BayesdenseError, CheckFailure
 
@@ -77,6 +87,11 @@ for _name, _verb, _example in (
     ("predict", reading.predict, "bayesdense predict fits/densing --params 7e9 --tokens 2e12"),
     ("score", forward.score, "bayesdense score fits/densing new-llms.csv"),
     ("forecast", forward.forecast, "bayesdense forecast fits/densing --at 2026-12-31 --density 20"),
+    (
+        "compare",
+        comparing.compare,
+        "bayesdense compare densing --trends exponential,flat --out studies/growth",
+    ),
     ("point", baseline.point, "bayesdense point densing-published"),
     ("diff", studying.diff, "bayesdense diff fits/march fits/april"),
     ("sweep", studying.sweep, "bayesdense sweep densing --axes reference_tokens,params"),

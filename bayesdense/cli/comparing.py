@@ -1,0 +1,212 @@
+"""The verb `compare`: rival trends about one dataset, and a verdict."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import RenderableType
+
+from bayesdense import catalog
+from bayesdense.cli.options import (
+    DatasetArgument,
+    Format,
+    FormatOption,
+    ModelOption,
+    SeedOption,
+    SetOption,
+    read_folder,
+)
+from bayesdense.cli.output import Answer, columns_or_stack, emit
+from bayesdense.cli.words import flat, interval
+from bayesdense.names import (
+    ALLOWED_COUNTS,
+    DAYS_PER_MONTH,
+    DEFAULT_CHAINS,
+    DEFAULT_DRAWS,
+    DEFAULT_SEED,
+    DEFAULT_TUNE,
+)
+from bayesdense.statements import format_number, format_probability
+
+STUDIES: Final = Path("studies")
+
+
+def compare(
+    dataset: DatasetArgument,
+    trends: Annotated[
+        str,
+        typer.Option(
+            "--trends",
+            metavar="A,B,...",
+            help="Kinds of the trend, two or more, with commas between.",
+            show_default=False,
+        ),
+    ],
+    model: ModelOption = None,
+    overrides: SetOption = None,
+    lfo: Annotated[
+        bool,
+        typer.Option("--lfo", help="Also leave the future out: many refits, and the verdict."),
+    ] = False,
+    check_evidence: Annotated[
+        bool,
+        typer.Option(
+            "--check-evidence",
+            help="Marginal likelihoods by sequential Monte Carlo, too (given densities only).",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            parser=read_folder,
+            help="Folder of the study. Default: studies/compare-<dataset>.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a study that was ended.")
+    ] = False,
+    seed: SeedOption = DEFAULT_SEED,
+    draws: Annotated[
+        int,
+        typer.Option(
+            "--draws",
+            metavar="N",
+            min=ALLOWED_COUNTS["draws"][0],
+            max=ALLOWED_COUNTS["draws"][1],
+            help="Draws kept of each chain of every fit.",
+        ),
+    ] = DEFAULT_DRAWS,
+    tune: Annotated[
+        int,
+        typer.Option(
+            "--tune",
+            metavar="N",
+            min=ALLOWED_COUNTS["tune"][0],
+            max=ALLOWED_COUNTS["tune"][1],
+            help="Tuning steps of each chain.",
+        ),
+    ] = DEFAULT_TUNE,
+    chains: Annotated[
+        int,
+        typer.Option(
+            "--chains",
+            metavar="N",
+            min=ALLOWED_COUNTS["chains"][0],
+            max=ALLOWED_COUNTS["chains"][1],
+            help="Chains of every fit.",
+        ),
+    ] = DEFAULT_CHAINS,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Compare rival trends: how each predicts what it has not seen, and how probable it is.
+
+    Writes compare.json. Without --lfo the verdict is provisional.
+    Exit status 1 if a check of a fit failed; all files are written.
+    """
+    from bayesdense.cli.progress import Reporter
+
+    folder = out or STUDIES / f"compare-{catalog.resolve_dataset(dataset).resolve().name}"
+    with Reporter(quiet=quiet) as progress:
+        progress.stage(f"reading dataset {dataset}")
+        from bayesdense.dataset import load_dataset
+        from bayesdense.spec import load_spec
+
+        data = load_dataset(dataset)
+        default = "trend_only" if data.is_densities else "joint"
+        spec = load_spec(model or default).with_overrides(overrides or [])
+        from bayesdense.comparison.rivals import compare as compare_trends
+
+        found = compare_trends(
+            data,
+            [name.strip() for name in trends.split(",") if name.strip()],
+            spec=spec,
+            lfo=lfo,
+            check_evidence=check_evidence,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            seed=seed,
+            out=folder,
+            resume=resume,
+            progress=lambda done, total, words: progress.stage(f"{done + 1} of {total}: {words}"),
+        )
+    payload = found.to_dict()
+    rows = [flat({k: v for k, v in one.items() if k != "checks"}) for one in payload["hypotheses"]]
+    emit(Answer(payload, rows, tuple(_body(payload, folder))), form)
+    if any(one["checks"]["status"] == "fail" for one in payload["hypotheses"]):
+        raise typer.Exit(1)
+
+
+def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
+    """Say the verdict first, then what it rests on, and what failed."""
+    hypotheses: Sequence[Mapping[str, Any]] = payload["hypotheses"]
+    yield f"{payload['verdict']}."
+    data = payload["dataset"]
+    yield (
+        f"{data['name']}: {data['n_llms']} LLMs of {data['n_families']} families, "
+        f"{data['window'][0]} to {data['window'][1]}; seed {payload['seed']}."
+    )
+    yield columns_or_stack(_COLUMNS, [_cells(one) for one in hypotheses], right=_COLUMNS[1:])
+    for pair in payload["differences"]:
+        yield _difference(pair)
+    for one in hypotheses:
+        checks = one["checks"]
+        if checks["status"] != "pass":
+            yield f"{one['name']}: checks {checks['status']}: {', '.join(checks['not_passed'])}"
+        yield from (f"{one['name']}: failed: {text}" for text in checks["failures"])
+    yield f"Written to {folder / 'compare.json'}."
+
+
+_COLUMNS: Final = (
+    *("trend", "family left out", "weight", "future left out", "weight ", "log evidence"),
+    *("P", "doubling, months (95 %)"),
+)
+
+
+def _cells(one: Mapping[str, Any]) -> list[str | None]:
+    """One row of the table of hypotheses."""
+    return [
+        one["name"],
+        _with_error(one["elpd_loo"], one["elpd_loo_se"]),
+        f"{one['weight_loo']:.2f}",
+        _with_error(one["elpd_lfo"], one["elpd_lfo_se"]),
+        None if one["weight_lfo"] is None else f"{one['weight_lfo']:.2f}",
+        _with_error(one["log_ml"], one["log_ml_se"]),
+        None
+        if one["posterior_probability"] is None
+        else format_probability(one["posterior_probability"]),
+        _months(one["doubling_time_days"]),
+    ]
+
+
+def _with_error(value: float | None, error: float | None) -> str | None:
+    """Spell a log density with its standard error."""
+    if value is None:
+        return None
+    return f"{value:.1f}" + ("" if error is None else f" \N{PLUS-MINUS SIGN} {error:.2g}")
+
+
+def _months(doubling: Mapping[str, Any]) -> str | None:
+    """Spell a doubling time in months."""
+    if doubling["median"] is None:
+        return None
+    ends = [None if end is None else end / DAYS_PER_MONTH for end in doubling["eti95"]]
+    return f"{format_number(doubling['median'] / DAYS_PER_MONTH)} ({interval(ends)})"
+
+
+def _difference(pair: Mapping[str, Any]) -> str:
+    """Say how two hypotheses differ."""
+    later = _with_error(pair["elpd_diff_lfo"], pair["se_lfo"])
+    factor = _with_error(pair["log_bayes_factor"], pair["log_bayes_factor_se"])
+    return (
+        f"{pair['a']} less {pair['b']}: "
+        f"{_with_error(pair['elpd_diff'], pair['se'])} nats on families left out"
+        + (f", {later} on the future" if later else "")
+        + (f"; log Bayes factor {factor}" if factor else "")
+        + (" (decisive)" if pair["decisive"] else "")
+    )

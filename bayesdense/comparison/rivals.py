@@ -1,0 +1,543 @@
+"""Rival trends about one dataset: fit them, score them, weigh them, and say what is not known."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from bayesdense.comparison import lfo as future
+from bayesdense.comparison.hiding import foretold
+from bayesdense.comparison.importance import RELIABLE_K
+from bayesdense.comparison.pointwise import Pointwise, stacking_weights, with_refits
+from bayesdense.comparison.running import Progress, open_folder, run_tasks, write_study
+from bayesdense.comparison.tasks import Result, Task, from_json
+from bayesdense.comparison.verdict import Pair, Scores, pairs, posterior_probabilities, verdict
+from bayesdense.comparison.widths import WIDTHS
+from bayesdense.dataset import Dataset
+from bayesdense.errors import BayesdenseError, SpecError
+from bayesdense.inference import counts_of
+from bayesdense.names import (
+    DEFAULT_CHAINS,
+    DEFAULT_DRAWS,
+    DEFAULT_SEED,
+    DEFAULT_TUNE,
+    SCHEMA_VERSION,
+)
+from bayesdense.observations import observe
+from bayesdense.spec import ModelSpec, load_spec
+from bayesdense.summary import strict
+from bayesdense.wording import json_text, told
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A log marginal likelihood at a width of the trend's priors.
+
+    Attributes
+    ----------
+    value, se
+        Nats; None where it failed.
+    how
+        "bridge"; "importance", by weights of the draws at width 1; or "refit", by bridge sampling
+        of a fit at this width, where weights fail.
+    """
+
+    value: float | None
+    se: float | None
+    how: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hypothesis:
+    """What is known of one trend.
+
+    Attributes
+    ----------
+    name
+        Kind of the trend.
+    scores
+        Predictive densities: families, LLMs and blocks of time left out.
+    weight_family, weight_lfo
+        Stacking weights among the hypotheses compared.
+    evidence
+        Log marginal likelihood by factor of the priors' widths (`widths.WIDTHS`).
+    probabilities
+        Posterior probability by the same factors, all hypotheses equally probable before.
+    smc
+        Second opinion on the log marginal likelihood: value (None where chains disagree), se and
+        spread; None where it was not asked for or is not offered.
+    growth, doubling_time
+        Sections of the fit's summary.
+    checks
+        Of the fit, of the refits, and what failed.
+    lfo_mcse
+        Monte Carlo error of leave-future-out.
+    """
+
+    name: str
+    scores: Scores
+    weight_family: float
+    weight_lfo: float | None
+    evidence: Mapping[float, Evidence]
+    probabilities: Mapping[float, float | None]
+    smc: Mapping[str, float | None] | None
+    growth: Mapping[str, Any]
+    doubling_time: Mapping[str, Any]
+    checks: Mapping[str, Any]
+    lfo_mcse: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Rival trends about one dataset.
+
+    Attributes
+    ----------
+    dataset
+        Name, digest and counts.
+    model
+        Specification that all share but for the trend.
+    hypotheses
+        In the order in which they were named.
+    pairs
+        Every two of them.
+    verdict
+        The sentence of `verdict.verdict`.
+    blocks
+        Of leave-future-out; none without.
+    power
+        What this dataset could tell at all: from the study `power`, if there is one.
+    seed
+        Root of all random numbers.
+    """
+
+    dataset: Mapping[str, Any]
+    model: ModelSpec
+    hypotheses: tuple[Hypothesis, ...]
+    pairs: tuple[Pair, ...]
+    verdict: str
+    blocks: tuple[future.Block, ...]
+    power: Mapping[str, Any] | None
+    seed: int
+
+    def to_dict(self) -> Json:
+        """What `compare --format json` prints, as `compare.schema.json` says."""
+        content = {
+            "schema": SCHEMA_VERSION,
+            "dataset": dict(self.dataset),
+            "model": {
+                "name": self.model.name,
+                "residual": self.model.residual,
+                "reference_tokens": self.model.options.reference_tokens
+                if self.model.is_joint
+                else None,
+            },
+            "hypotheses": [_hypothesis_json(one) for one in self.hypotheses],
+            "differences": [_pair_json(pair) for pair in self.pairs],
+            "verdict": self.verdict,
+            "power": None if self.power is None else dict(self.power),
+            "blocks": [
+                {
+                    "start": block.start,
+                    "end": block.end,
+                    "n_llms": len(block.llms),
+                    "n_llms_before": block.n_llms_before,
+                    "n_families_before": block.n_families_before,
+                }
+                for block in self.blocks
+            ],
+            "seed": self.seed,
+        }
+        plain: Json = strict(content)
+        return plain
+
+    def to_json(self) -> str:
+        """Strict JSON with a final newline."""
+        return json_text(self.to_dict()) + "\n"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a hypothesis, best predictor of unseen families first."""
+        rows = [_hypothesis_json(one) for one in self.hypotheses]
+        columns = (
+            *("name", "elpd_loo", "elpd_loo_se", "weight_loo", "elpd_lfo", "elpd_lfo_se"),
+            *("weight_lfo", "log_ml", "log_ml_se", "log_ml_smc", "posterior_probability"),
+        )
+        frame = pd.DataFrame([{name: row[name] for name in columns} for row in rows])
+        return frame.sort_values("elpd_loo", ascending=False, ignore_index=True)
+
+    def __repr__(self) -> str:
+        """Verdict and table."""
+        return f"{self.verdict}\n{self.table.round(2).to_string(index=False, na_rep='-')}"
+
+
+def compare(
+    dataset: Dataset,
+    trends: Sequence[str],
+    *,
+    spec: ModelSpec | None = None,
+    lfo: bool = False,
+    check_evidence: bool = False,
+    draws: int = DEFAULT_DRAWS,
+    tune: int = DEFAULT_TUNE,
+    chains: int = DEFAULT_CHAINS,
+    seed: int = DEFAULT_SEED,
+    cores: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    power: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare trend hypotheses about one dataset.
+
+    Each is fitted to everything, and scored by families left out one at a time (Pareto-smoothed
+    importance sampling, exact refits where its weights fail), by LLMs left out one at a time, with
+    `lfo` by blocks of 91 days foretold from what was known before them, and by its marginal
+    likelihood (bridge sampling) at five widths of the trend's priors.
+
+    Parameters
+    ----------
+    dataset
+        From `load_dataset`.
+    trends
+        Kinds of the trend, two or more.
+    spec
+        What they share; by default `joint`, or `trend_only` for a dataset of densities.
+    lfo
+        Leave the future out, too: as many refits as there are blocks and one more, for each trend.
+        Without it the verdict is provisional.
+    check_evidence
+        Sequential Monte Carlo as a second opinion, where it is offered: given densities, a normal
+        residual, fewer than 10 parameters.
+    draws, tune, chains, cores
+        Of every fit, as in `fit`.
+    seed
+        Root of all random numbers.
+    out
+        Folder for `compare.json` and, while the comparison runs, what is finished of it; new or
+        empty. None: nothing is written.
+    resume
+        Go on with what is in `out`: what is finished is not run again.
+    power
+        Result of the study `power` on this dataset, to stand beside the verdict.
+    progress
+        Told (done, all, what begins) before each fit.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    SpecError
+        Fewer than two trends, one twice, one that the model or the data cannot carry, or a model
+        with a cut. Before any work.
+    BayesdenseError
+        A hypothesis that cannot be fitted, leave-future-out with too few families, or a folder
+        that cannot be written or holds other files.
+
+    Examples
+    --------
+    >>> found = compare(dataset, ["exponential", "flat"])  # doctest: +SKIP
+    >>> print(found.verdict)  # doctest: +SKIP
+    """
+    base = spec or load_spec("trend_only" if dataset.is_densities else "joint")
+    specs = _specs(base, dataset, trends)
+    laid = _blocks(base, dataset) if lfo else ()
+    size = {"draws": draws, "tune": tune, "chains": chains, "cores": cores}
+    study = _Study(dataset, MappingProxyType(specs), size, seed, laid, check_evidence)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        open_folder(folder, resume=resume)
+    found: dict[Task, Result] = {}
+    for wave in (study.first, study.second):
+        tasks = list(wave(found))
+        results = run_tasks(tasks, dataset, out=folder, before=len(found), progress=progress)
+        found |= zip(tasks, results, strict=True)
+        for name in specs:
+            if "failed" in found[study.main(name)]:
+                raise BayesdenseError(f"trend {name!r}: {found[study.main(name)]['failed']}")
+    compared = _assembled(study, base, found, power)
+    if folder is not None:
+        write_study(folder, "compare.json", compared.to_json())
+    return compared
+
+
+def _specs(base: ModelSpec, dataset: Dataset, trends: Sequence[str]) -> dict[str, ModelSpec]:
+    """Model of every hypothesis; refuses, before any work, what cannot be compared."""
+    if base.options.feedback == "cut":
+        raise SpecError(
+            'feedback = "cut" cannot be compared: its pooled draws are of no posterior given all '
+            "data, so that neither marginal likelihood nor leaving one out has a meaning; use "
+            'feedback = "joint"'
+        )
+    if len(trends) < 2:
+        raise SpecError(f"trends: {', '.join(trends) or 'none'}, allowed: two or more")
+    if doubled := next((name for k, name in enumerate(trends) if name in trends[:k]), None):
+        raise SpecError(f"trends: {told(doubled)} is there twice")
+    specs = {name: base.with_options(trend=name) for name in trends}
+    for one in specs.values():
+        observe(one, dataset)
+    return specs
+
+
+def _blocks(base: ModelSpec, dataset: Dataset) -> tuple[future.Block, ...]:
+    return future.blocks(observe(base, dataset).llms)
+
+
+_BLOCKS: Final = MappingProxyType({"days": future.BLOCK_DAYS, "families": future.LEAST_FAMILIES})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Study:
+    """What the tasks of a comparison share."""
+
+    dataset: Dataset
+    specs: Mapping[str, ModelSpec]
+    size: Mapping[str, int | None]
+    seed: int
+    blocks: tuple[future.Block, ...]
+    smc: bool
+
+    def task(self, function: str, name: str, **params: object) -> Task:
+        """A task about a hypothesis."""
+        spec = self.specs[name]
+        return Task.of(function, spec, self.dataset, self.seed, size=dict(self.size), **params)
+
+    def main(self, name: str) -> Task:
+        """Fit of a hypothesis to everything."""
+        return self.task("hypothesis", name, smc=self.smc)
+
+    def first(self, _: Mapping[Task, Result]) -> Iterator[Task]:
+        """Fits of all hypotheses, then their leave-future-out."""
+        yield from (self.main(name) for name in self.specs)
+        for name in self.specs:
+            yield from self.until(name)
+
+    def second(self, found: Mapping[Task, Result]) -> Iterator[Task]:
+        """What the first fits could not tell by weights alone."""
+        for name in self.specs:
+            result = found[self.main(name)]
+            yield from (self.without(name, family) for family in result["failed_families"])
+            for factor in WIDTHS:
+                if not result["widths"][str(factor)]["reliable"]:
+                    yield self.width(name, factor)
+
+    def until(self, name: str) -> Iterator[Task]:
+        """Refits of a hypothesis, one more than blocks."""
+        if self.blocks:
+            for k in range(len(self.blocks) + 1):
+                yield self.task("until", name, blocks=dict(_BLOCKS), k=k)
+
+    def without(self, name: str, family: str) -> Task:
+        """Refit without a family."""
+        return self.task("without_family", name, family=family)
+
+    def width(self, name: str, factor: float) -> Task:
+        """Refit with other priors."""
+        return self.task("at_width", name, factor=factor)
+
+
+def _assembled(
+    study: _Study,
+    base: ModelSpec,
+    found: Mapping[Task, Result],
+    power: Mapping[str, Any] | None,
+) -> Comparison:
+    """Put results together."""
+    parts = [_read(study, name, found) for name in study.specs]
+    scores = {part.name: part.scores for part in parts}
+    weights = stacking_weights({name: one.family for name, one in scores.items()})
+    foretold_by = {name: one.lfo for name, one in scores.items() if one.lfo is not None}
+    weights_lfo = stacking_weights(foretold_by) if len(foretold_by) == len(scores) else {}
+    probabilities = {
+        factor: posterior_probabilities({part.name: part.evidence[factor].value for part in parts})
+        for factor in WIDTHS
+    }
+    compared = pairs(scores)
+    data = observe(base, study.dataset)
+    return Comparison(
+        dataset=study.dataset.summary() | counts_of(data),
+        model=base,
+        hypotheses=tuple(
+            replace(
+                part,
+                weight_family=weights[part.name],
+                weight_lfo=weights_lfo.get(part.name),
+                probabilities=MappingProxyType(
+                    {factor: found_at[part.name] for factor, found_at in probabilities.items()}
+                ),
+            )
+            for part in parts
+        ),
+        pairs=compared,
+        verdict=verdict(list(scores), compared),
+        blocks=study.blocks,
+        power=power,
+        seed=study.seed,
+    )
+
+
+def _read(study: _Study, name: str, found: Mapping[Task, Result]) -> Hypothesis:
+    """One hypothesis, what it has only beside others left open."""
+    main, failures = found[study.main(name)], list[str]()
+    refits = {family: found[study.without(name, family)] for family in main["failed_families"]}
+    later = [found[task] for task in study.until(name)]
+    family = _exact_families(main, refits, failures)
+    lfo, mcse = _foretold(study, name, later, failures)
+    log_ml, smc = main["log_ml"], main["smc"]
+    if log_ml["failed"]:
+        failures.append(f"evidence: {log_ml['failed']}")
+    if smc is not None and smc["value"] is None:
+        failures.append(f"sequential Monte Carlo: chains {smc['spread']:.1f} nats apart")
+    llm = from_json(main["llm"])
+    rhats = [one["max_rhat"] for one in (*refits.values(), *later) if one.get("max_rhat")]
+    checks = main["checks"] | {
+        "pareto_k_families": list(family.failed),
+        "pareto_k_llms": list(llm.failed),
+        "refitted_families": [one for one in refits if one not in family.failed],
+        "max_rhat_refits": max(rhats, default=None),
+        "failures": failures,
+    }
+    known = None if log_ml["value"] is None else (log_ml["value"], log_ml["se"])
+    return Hypothesis(
+        name=name,
+        scores=Scores(family, llm, lfo, known),
+        weight_family=float("nan"),
+        weight_lfo=None,
+        evidence=MappingProxyType(
+            {factor: _evidence_at(study, name, factor, found) for factor in WIDTHS}
+        ),
+        probabilities=MappingProxyType({}),
+        smc=smc,
+        growth=main["growth_rate_per_year"],
+        doubling_time=main["doubling_time_days"],
+        checks=MappingProxyType(checks),
+        lfo_mcse=mcse,
+    )
+
+
+def _exact_families(main: Result, refits: Mapping[str, Result], failures: list[str]) -> Pointwise:
+    """Families left out, by refits where weights fail; adds to `failures` those that fail too."""
+
+    def exact(family: str) -> float | None:
+        try:
+            _refuse_failed(refits[family])
+            at_whole = np.array(main["failed_families"][family])
+            return foretold(np.array(refits[family]["gains"]), at_whole).log_density
+        except BayesdenseError as error:
+            failures.append(f"without family {family}: {error}")
+            return None
+
+    return with_refits(from_json(main["family"]), exact)
+
+
+def _foretold(
+    study: _Study, name: str, refits: Sequence[Result], failures: list[str]
+) -> tuple[Pointwise | None, float | None]:
+    """Leave-future-out of a hypothesis and its Monte Carlo error; none where a block fails."""
+    if not refits:
+        return None, None
+    found = []
+    for block, one, other in zip(study.blocks, refits, refits[1:], strict=False):
+        try:
+            _refuse_failed(one)
+            _refuse_failed(other)
+            found.append(foretold(np.array(one["ahead"][0]), np.array(other["behind"][0])))
+        except BayesdenseError as error:
+            failures.append(f"leave-future-out, block {block.start}: {error}")
+    if len(found) < len(study.blocks):
+        return None, None
+    llms = observe(study.specs[name], study.dataset).llms
+    units = [(b.start, family) for b in study.blocks for family in future.families_in(llms, b)]
+    parts = np.concatenate([one.parts for one in found])
+    pointwise = Pointwise(
+        tuple(f"{start} {family}" for start, family in units),
+        tuple(family for _, family in units),
+        parts,
+        np.zeros(len(parts)),
+        RELIABLE_K,
+    )
+    return pointwise, float(np.sqrt(sum(one.se**2 for one in found)))
+
+
+def _refuse_failed(result: Result) -> None:
+    """Raise what a task raised."""
+    if "failed" in result:
+        raise BayesdenseError(result["failed"])
+
+
+def _evidence_at(study: _Study, name: str, factor: float, found: Mapping[Task, Result]) -> Evidence:
+    """Log marginal likelihood at a width: by bridge, by weights, or by a refit's bridge."""
+    main = found[study.main(name)]
+    log_ml, change = main["log_ml"], main["widths"][str(factor)]
+    if factor == 1.0:
+        return Evidence(log_ml["value"], log_ml["se"], "bridge")
+    if not change["reliable"]:
+        refit = found[study.width(name, factor)]
+        return Evidence(refit.get("value"), refit.get("se"), "refit")
+    if log_ml["value"] is None:
+        return Evidence(None, None, "importance")
+    error = float(np.hypot(log_ml["se"], change["se"]))
+    return Evidence(log_ml["value"] + change["value"], error, "importance")
+
+
+def _hypothesis_json(one: Hypothesis) -> Json:
+    """One entry of `hypotheses`."""
+    scores, smc = one.scores, one.smc
+    log_ml, log_ml_se = scores.log_ml or (None, None)
+    doubling = {key: value for key, value in one.doubling_time.items() if key != "statement"}
+    return {
+        "name": one.name,
+        "elpd_loo": scores.family.total,
+        "elpd_loo_se": scores.family.se,
+        "elpd_loo_llm": scores.llm.total,
+        "elpd_loo_llm_se": scores.llm.se,
+        "elpd_lfo": None if scores.lfo is None else scores.lfo.total,
+        "elpd_lfo_se": None if scores.lfo is None else scores.lfo.se,
+        "elpd_lfo_mcse": one.lfo_mcse,
+        "weight_loo": one.weight_family,
+        "weight_lfo": one.weight_lfo,
+        "log_ml": log_ml,
+        "log_ml_se": log_ml_se,
+        "log_ml_smc": None if smc is None else smc["value"],
+        "log_ml_smc_se": None if smc is None else smc["se"],
+        "posterior_probability": one.probabilities[1.0],
+        "prior_widths": [
+            {
+                "factor": factor,
+                "log_ml": found.value,
+                "log_ml_se": found.se,
+                "how": found.how,
+                "posterior_probability": one.probabilities[factor],
+            }
+            for factor, found in one.evidence.items()
+        ],
+        "growth_rate_per_year": dict(one.growth),
+        "doubling_time_days": doubling,
+        "checks": dict(one.checks),
+    }
+
+
+def _pair_json(pair: Pair) -> Json:
+    """One entry of `differences`."""
+    lfo, log_ml = pair.lfo, pair.log_ml
+    return {
+        "a": pair.a,
+        "b": pair.b,
+        "elpd_diff": pair.family.elpd_diff,
+        "se": pair.family.se,
+        "elpd_diff_llm": pair.llm.elpd_diff,
+        "se_llm": pair.llm.se,
+        "elpd_diff_lfo": None if lfo is None else lfo.elpd_diff,
+        "se_lfo": None if lfo is None else lfo.se,
+        "log_bayes_factor": None if log_ml is None else log_ml.elpd_diff,
+        "log_bayes_factor_se": None if log_ml is None else log_ml.se,
+        "decisive": pair.decisive,
+    }

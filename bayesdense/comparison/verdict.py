@@ -1,0 +1,147 @@
+"""What a comparison may say: differences, posterior probabilities, and when a rival is beaten."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+
+from bayesdense.comparison.pointwise import Difference, Pointwise, difference
+
+#: Leave-one-family-out has to differ by more than this (nats), and than so many of its errors.
+LEAST_DIFFERENCE: Final = 4.0
+LEAST_ERRORS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two hypotheses compared; every difference is that of `a` less that of `b`, nats.
+
+    Attributes
+    ----------
+    family, llm
+        Leaving one family out, and one LLM.
+    lfo
+        Leave-future-out; None where it was not done, or failed for one of them.
+    log_ml
+        Log Bayes factor and its Monte Carlo error; None where it failed. Never a verdict.
+    """
+
+    a: str
+    b: str
+    family: Difference
+    llm: Difference
+    lfo: Difference | None
+    log_ml: Difference | None
+
+    @property
+    def better(self) -> str:
+        """The one that predicts families better that it has not seen."""
+        return self.a if self.family.elpd_diff >= 0 else self.b
+
+    @property
+    def decisive(self) -> bool:
+        """Whether the other is decisively beaten.
+
+        Leave-one-family-out has to differ by more than 4 nats and 2 clustered standard errors, and
+        leave-future-out to agree in sign. Without the latter nothing is decisive.
+        """
+        return self.clear and self.lfo is not None and self.lfo.elpd_diff * self._sign > 0
+
+    @property
+    def clear(self) -> bool:
+        """Whether leave-one-family-out alone would decide."""
+        size = abs(self.family.elpd_diff)
+        return size > LEAST_DIFFERENCE and size > LEAST_ERRORS * self.family.se
+
+    @property
+    def _sign(self) -> float:
+        return math.copysign(1.0, self.family.elpd_diff)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What is known of one hypothesis.
+
+    Attributes
+    ----------
+    family, llm, lfo
+        Predictive densities by unit left out.
+    log_ml
+        Log marginal likelihood and its error; None where it failed.
+    """
+
+    family: Pointwise
+    llm: Pointwise
+    lfo: Pointwise | None
+    log_ml: tuple[float, float] | None
+
+
+def pairs(scores: Mapping[str, Scores]) -> tuple[Pair, ...]:
+    """Compare every two hypotheses."""
+    return tuple(_pair(a, b, scores[a], scores[b]) for a, b in combinations(scores, 2))
+
+
+def _pair(a: str, b: str, one: Scores, other: Scores) -> Pair:
+    lfo = None if one.lfo is None or other.lfo is None else difference(one.lfo, other.lfo)
+    log_ml = None
+    if one.log_ml is not None and other.log_ml is not None:
+        (first, first_se), (second, second_se) = one.log_ml, other.log_ml
+        log_ml = Difference(first - second, math.hypot(first_se, second_se))
+    family, llm = difference(one.family, other.family), difference(one.llm, other.llm)
+    return Pair(a, b, family, llm, lfo, log_ml)
+
+
+def beaten_by(found: Sequence[Pair], *, provisional: bool = False) -> dict[str, list[str]]:
+    """Hypotheses that are decisively beaten, and by which.
+
+    Parameters
+    ----------
+    found
+        All pairs.
+    provisional
+        By leave-one-family-out alone.
+    """
+    out: dict[str, list[str]] = {}
+    for pair in found:
+        if pair.clear if provisional else pair.decisive:
+            worse = pair.b if pair.better == pair.a else pair.a
+            out.setdefault(worse, []).append(pair.better)
+    return out
+
+
+def verdict(names: Sequence[str], found: Sequence[Pair]) -> str:
+    """Say in a sentence which hypotheses the data tell apart.
+
+    "decisive" only if one is left; else "not distinguishable", with what is beaten all the same.
+    A Bayes factor has no voice.
+    """
+    if len(names) == 1:
+        return f"nothing to compare: {names[0]} alone"
+    has_lfo = all(pair.lfo is not None for pair in found)
+    beaten = beaten_by(found, provisional=not has_lfo)
+    left = [name for name in names if name not in beaten]
+    losers = "; ".join(f"{worse} by {', '.join(by)}" for worse, by in beaten.items())
+    mark = "" if has_lfo else "provisional, without leave-future-out: "
+    if len(left) == 1:
+        return f"{mark}decisive: {left[0]}; beaten: {losers}"
+    also = f"; decisively beaten: {losers}" if losers else ""
+    return f"{mark}not distinguishable: {', '.join(left)}{also}"
+
+
+def posterior_probabilities(log_mls: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Posterior probabilities of hypotheses that were equally probable before.
+
+    Parameters
+    ----------
+    log_mls
+        Name -> log marginal likelihood; None where it failed, which leaves all probabilities
+        unknown, as they have to add up to 1.
+    """
+    values = [value for value in log_mls.values() if value is not None]
+    if len(values) < len(log_mls) or not values:
+        return dict.fromkeys(log_mls)
+    weights = np.exp(np.array(values) - max(values))
+    return dict(zip(log_mls, (weights / weights.sum()).tolist(), strict=True))

@@ -1,0 +1,369 @@
+"""Rival trends compared from end to end: tasks, what is put together from them, the verb."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from program import cli, hold, invoke
+
+from bayesdense.comparison import Comparison, compare, tasks
+from bayesdense.comparison.pointwise import Pointwise
+from bayesdense.comparison.running import run_tasks
+from bayesdense.comparison.tasks import Task, as_json, from_json, run
+from bayesdense.comparison.widths import WIDTHS
+from bayesdense.dataset import Dataset, load_dataset
+from bayesdense.errors import BayesdenseError, SpecError
+from bayesdense.spec import load_spec
+
+SMALL: dict[str, Any] = {"draws": 300, "tune": 150, "chains": 4}
+TRENDS = ["exponential", "flat"]
+
+
+@pytest.fixture(scope="module")
+def published() -> Dataset:
+    return load_dataset("densing-published")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("study") / "compare"
+
+
+@pytest.fixture(scope="module")
+def compared(published: Dataset, folder: Path) -> Comparison:
+    return compare(published, TRENDS, lfo=True, check_evidence=True, seed=4, out=folder, **SMALL)
+
+
+@pytest.mark.fit
+def test_json_is_as_the_schema_says(compared: Comparison, folder: Path) -> None:
+    payload = json.loads(compared.to_json())
+    hold(payload, "compare")
+    assert json.loads((folder / "compare.json").read_text(encoding="utf-8")) == payload
+    first, second = payload["hypotheses"]
+    (pair,) = payload["differences"]
+    assert (pair["a"], pair["b"]) == (first["name"], second["name"]) == tuple(TRENDS)
+    for key, diff in (
+        ("elpd_loo", "elpd_diff"),
+        ("elpd_loo_llm", "elpd_diff_llm"),
+        ("elpd_lfo", "elpd_diff_lfo"),
+        ("log_ml", "log_bayes_factor"),
+    ):
+        assert pair[diff] == pytest.approx(first[key] - second[key])
+    for key in ("weight_loo", "weight_lfo", "posterior_probability"):
+        assert first[key] + second[key] == pytest.approx(1)
+    assert [one["factor"] for one in first["prior_widths"]] == list(WIDTHS)
+    assert payload["verdict"] == compared.verdict
+    assert "provisional" not in payload["verdict"]
+    assert first["checks"]["failures"] == second["checks"]["failures"] == []
+
+
+@pytest.mark.fit
+def test_bridge_and_sequential_monte_carlo_agree(compared: Comparison) -> None:
+    for one in compared.to_dict()["hypotheses"]:
+        error = math.hypot(one["log_ml_se"], one["log_ml_smc_se"])
+        print(one["name"], one["log_ml"], one["log_ml_smc"], error)
+        assert abs(one["log_ml"] - one["log_ml_smc"]) < 3 * error
+
+
+@pytest.mark.fit
+def test_growth_is_told_from_none_by_families(compared: Comparison) -> None:
+    (pair,) = compared.pairs
+    assert pair.family.elpd_diff > 8
+    assert compared.table["name"].tolist() == TRENDS
+    assert compared.hypotheses[0].probabilities[1.0] == pytest.approx(1, abs=1e-3)
+    assert "exponential" in repr(compared)
+
+
+@pytest.mark.fit
+def test_a_run_that_was_ended_goes_on(
+    compared: Comparison, published: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is there: nothing is fitted again, and the answer is the same to the byte."""
+    how: dict[str, Any] = {"lfo": True, "check_evidence": True, "seed": 4, "out": folder, **SMALL}
+    with pytest.raises(BayesdenseError, match="holds files already; go on with"):
+        compare(published, TRENDS, **how)
+    removed = next((folder / "tasks").iterdir())
+    content = removed.read_text(encoding="utf-8")
+    removed.write_text(content[: len(content) // 2], encoding="utf-8")
+    ran: list[str] = []
+
+    def once(task: Task, dataset: Dataset) -> dict[str, Any]:
+        ran.append(task.key)
+        result: dict[str, Any] = json.loads(content)
+        return result
+
+    monkeypatch.setattr("bayesdense.comparison.running.run", once)
+    told: list[tuple[int, int]] = []
+    again = compare(
+        published, TRENDS, resume=True, progress=lambda done, n, _: told.append((done, n)), **how
+    )
+    assert ran == [removed.stem]
+    assert again.to_json() == compared.to_json()
+    assert [done for done, _ in told] == list(range(len(told)))
+    assert removed.read_text(encoding="utf-8") == content
+
+
+@pytest.mark.fit
+def test_tasks_do_not_depend_on_one_another(published: Dataset, folder: Path) -> None:
+    """The same task alone gives the same result as among others."""
+    finished = {path.stem: path for path in (folder / "tasks").iterdir()}
+    size = {**SMALL, "cores": None}
+    blocks = {"days": 91, "families": 20}
+    spec = load_spec("trend_only").with_options(trend="flat")
+    task = Task.of("until", spec, published, 4, size=size, blocks=blocks, k=1)
+    assert task.key in finished
+    alone = run(task, published)
+    kept = json.loads(finished[task.key].read_text(encoding="utf-8"))
+    np.testing.assert_allclose(alone["ahead"], kept["ahead"], rtol=1e-6)
+
+
+def test_the_key_says_all(published: Dataset) -> None:
+    spec = load_spec("trend_only")
+    one = Task.of("hypothesis", spec, published, 1, size=SMALL)
+    same = Task.of("hypothesis", spec, published, 1, size=dict(reversed(SMALL.items())))
+    others = [
+        Task.of("until", spec, published, 1, size=SMALL),
+        Task.of("hypothesis", spec, published, 2, size=SMALL),
+        Task.of("hypothesis", spec, published, 1, size=SMALL, k=1),
+        Task.of("hypothesis", spec.with_options(trend="flat"), published, 1, size=SMALL),
+        Task.of("hypothesis", spec, replace(published, digest="other"), 1, size=SMALL),
+    ]
+    assert one.key == same.key
+    assert one.seeds(3) == same.seeds(3)
+    assert len({one.key, *(other.key for other in others)}) == 6
+    assert len({one.seeds(1)[0], *(other.seeds(1)[0] for other in others)}) == 6
+    assert one.model == spec
+    with pytest.raises(ValueError, match="another dataset"):
+        run(others[-1], published)
+
+
+def test_a_task_that_cannot_be_done_says_why(
+    published: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(task: Task, dataset: Dataset) -> dict[str, Any]:
+        raise BayesdenseError("no such luck")
+
+    monkeypatch.setattr(tasks, "FUNCTIONS", {"hypothesis": broken})
+    task = Task.of("hypothesis", load_spec("trend_only"), published, 1)
+    assert run_tasks([task], published) == [{"failed": "no such luck"}]
+
+
+def test_predictive_densities_survive_json() -> None:
+    k = np.array([0.1, np.inf, np.nan])
+    found = Pointwise(("a", "b", "c"), ("x", "x", "y"), np.array([-1.0, 2.0, 0.1]), k, 0.7)
+    back = from_json(json.loads(json.dumps(as_json(found))))
+    assert (back.labels, back.families, back.good_k) == (found.labels, found.families, 0.7)
+    np.testing.assert_array_equal(back.elpd, found.elpd)
+    assert back.failed == found.failed == ("b", "c")
+
+
+# ---------------------------------------------------------------- put together without fits
+
+
+def made(name: str, k: float = 0.1, **changes: object) -> dict[str, Any]:
+    """A result of the task `hypothesis`, four families of one LLM."""
+    elpd = np.array([-1.0, -2.0, -1.5, -0.5]) - (3.0 if name == "flat" else 0.0)
+    labels = ("A", "B", "C", "D")
+    units = as_json(Pointwise(labels, labels, elpd, np.array([0.1, k, 0.1, 0.1]), 0.7))
+    draws = np.random.default_rng(1).normal(-2, 0.1, (4, 50, 1)).tolist()
+    width = {"value": 0.1, "se": 0.01, "reliable": True}
+    return {
+        "dataset": {},
+        "growth_rate_per_year": {"median": 1.0},
+        "doubling_time_days": {"median": 250.0, "statement": "..."},
+        "checks": {"status": "pass", "max_rhat": 1.0, "min_ess_bulk": 900.0, "divergences": 0,
+                   "not_passed": []},
+        "family": units,
+        "llm": units,
+        "failed_families": {"B": draws} if k > 0.7 else {},
+        "log_ml": {"value": -10.0 if name == "flat" else -8.0, "se": 0.1, "failed": None},
+        "widths": {str(factor): width for factor in WIDTHS},
+        "smc": None,
+    } | changes  # fmt: skip
+
+
+def put_together(
+    monkeypatch: pytest.MonkeyPatch, dataset: Dataset, results: Any, **how: Any
+) -> Comparison:
+    """Compare with results that are made up: `results(task)`."""
+    monkeypatch.setattr(
+        "bayesdense.comparison.rivals.run_tasks",
+        lambda tasks, dataset, **_: [results(task) for task in tasks],
+    )
+    return compare(dataset, TRENDS, **how)
+
+
+def test_without_the_future_the_verdict_is_provisional(
+    published: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = put_together(monkeypatch, published, lambda task: made(task.model.trend))
+    assert found.verdict == (
+        "provisional, without leave-future-out: decisive: exponential; beaten: flat by exponential"
+    )
+    assert found.hypotheses[0].scores.lfo is None
+    assert not found.pairs[0].decisive
+    assert found.hypotheses[0].probabilities[1.0] == pytest.approx(1 / (1 + math.exp(-2)))
+
+
+def test_failing_weights_are_replaced_by_a_refit(
+    published: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exact value is that of the bridge between the fits without the family and with it."""
+    gains = np.random.default_rng(2).normal(-2, 0.1, (4, 50, 1)).tolist()
+    asked: list[str] = []
+
+    def results(task: Task) -> dict[str, Any]:
+        if task.function == "without_family":
+            asked.append(task.arguments["family"])
+            if task.model.trend == "flat":
+                return {"failed": "it would not"}
+            return {"gains": gains, "max_rhat": 1.01, "divergences": 0}
+        return made(task.model.trend, k=0.9)
+
+    found = put_together(monkeypatch, published, results)
+    assert asked == ["B", "B"]
+    one, other = found.hypotheses
+    assert one.checks["refitted_families"] == ["B"]
+    assert one.scores.family.elpd[1] == pytest.approx(-2, abs=0.05)
+    assert one.scores.family.failed == ()
+    assert one.checks["max_rhat_refits"] == 1.01
+    assert other.checks["pareto_k_families"] == ["B"]
+    assert other.checks["failures"] == ["without family B: it would not"]
+    assert other.scores.family.elpd[1] == -5.0
+
+
+def test_where_weights_fail_a_width_is_refitted(
+    published: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def results(task: Task) -> dict[str, Any]:
+        if task.function == "at_width":
+            assert task.arguments["factor"] == 0.25
+            return {"value": -33.0, "se": 0.2, "failed": None, "max_rhat": 1.0, "divergences": 0}
+        widths = {str(f): {"value": 0.5, "se": 0.1, "reliable": f > 0.3} for f in WIDTHS}
+        return made(task.model.trend, widths=widths)
+
+    one = put_together(monkeypatch, published, results).hypotheses[0]
+    assert [found.how for found in one.evidence.values()] == [
+        "refit", "importance", "bridge", "importance", "importance",
+    ]  # fmt: skip
+    assert one.evidence[0.25].value == -33.0
+    assert one.evidence[4.0].value == -7.5
+    assert one.evidence[4.0].se == pytest.approx(math.hypot(0.1, 0.1))
+
+
+def test_what_failed_is_told_and_leaves_no_number(
+    published: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def results(task: Task) -> dict[str, Any]:
+        if task.function == "until":
+            return {"failed": "needs more"}
+        return made(
+            task.model.trend,
+            log_ml={"value": None, "se": None, "failed": "hardly overlap"},
+            smc={"value": None, "se": 0.4, "spread": 0.9},
+        )
+
+    found = put_together(monkeypatch, published, results, lfo=True, check_evidence=True)
+    hold(json.loads(found.to_json()) | {"hypotheses": _whole(found)}, "compare")
+    one = found.to_dict()["hypotheses"][0]
+    assert one["log_ml"] is one["log_ml_smc"] is one["elpd_lfo"] is one["weight_lfo"] is None
+    assert one["posterior_probability"] is None
+    failures = "; ".join(one["checks"]["failures"])
+    assert "hardly overlap" in failures
+    assert "chains 0.9 nats apart" in failures
+    assert "needs more" in failures
+    assert found.verdict.startswith("provisional")
+
+
+def _whole(found: Comparison) -> list[dict[str, Any]]:
+    """Hypotheses with the sections that `made` leaves short."""
+    pair, at = [None, None], "2025-01-01"
+    growth = dict.fromkeys(("median", "mean", "sd", "p_positive", "prior_p_positive"))
+    growth |= {"eti50": pair, "eti95": pair, "at": at, "average_over_window": None}
+    doubling = {"median": None, "eti50": pair, "eti95": pair, "at": at}
+    doubling |= {"unbounded": True, "unbounded50": True}
+    return [
+        one | {"growth_rate_per_year": growth, "doubling_time_days": doubling}
+        for one in found.to_dict()["hypotheses"]
+    ]
+
+
+def test_a_hypothesis_that_cannot_be_fitted_ends_it(
+    published: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BayesdenseError, match="trend 'exponential': no way"):
+        put_together(monkeypatch, published, lambda task: {"failed": "no way"})
+
+
+# ---------------------------------------------------------------- refusals, the verb
+
+
+@pytest.mark.parametrize(
+    ("trends", "message"),
+    [
+        (["exponential"], "two or more"),
+        ([], "none, allowed: two or more"),
+        (["flat", "flat"], "'flat' is there twice"),
+        (["flat", "exponentail"], "trend.kind: 'exponentail'"),
+    ],
+)
+def test_what_is_no_comparison_is_refused(
+    published: Dataset, trends: list[str], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        compare(published, trends)
+
+
+def test_a_cut_is_refused() -> None:
+    spec = load_spec("joint").with_options(feedback="cut")
+    with pytest.raises(SpecError, match="cannot be compared"):
+        compare(load_dataset("densing"), TRENDS, spec=spec)
+
+
+def test_the_future_needs_families(published: Dataset) -> None:
+    assert published.densities is not None
+    few = replace(published, densities=published.densities.iloc[:20])
+    with pytest.raises(BayesdenseError, match="needs 20 families"):
+        compare(few, TRENDS, lfo=True)
+
+
+@pytest.mark.fit
+def test_the_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("compare", "densing-published", "--trends", "exponential, flat")
+    small = ("--draws", "100", "--tune", "60", "--out", tmp_path / "study")
+    done = cli(*arguments, *small, "--format", "json")
+    assert done.returncode == 1, done.stderr[-3000:]  # so few draws fail the checks
+    payload = json.loads(done.stdout)
+    hold(payload, "compare")
+    assert json.loads((tmp_path / "study" / "compare.json").read_text("utf-8")) == payload
+    assert "1 of 2: exponential: fit, evidence, leave one out" in done.stderr
+    status, out, err = invoke(monkeypatch, capsys, *arguments, *small, "--resume", "-q")
+    assert (status, err) == (1, "")
+    assert payload["verdict"] in " ".join(out.split())
+    in_csv = ("--resume", "-q", "--format", "csv")
+    _, out, _ = invoke(monkeypatch, capsys, *arguments, *small, *in_csv)
+    assert [row.split(",")[0] for row in out.splitlines()] == ["name", *TRENDS]
+
+
+def test_bad_usage_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = ("--out", tmp_path / "study")
+    for trends, message in (("flat", "two or more"), ("flat,fat", "trend.kind")):
+        arguments = ("compare", "densing-published", "--trends", trends, *study)
+        status, out, err = invoke(monkeypatch, capsys, *arguments)
+        assert (status, out) == (2, "")
+        assert message in err
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "mine.txt").write_text("", encoding="utf-8")
+    arguments = ("compare", "densing-published", "--trends", "flat,exponential", *study)
+    status, _, err = invoke(monkeypatch, capsys, *arguments)
+    assert status == 2
+    assert "--resume" in err
+    assert [path.name for path in (tmp_path / "study").iterdir()] == ["mine.txt"]
