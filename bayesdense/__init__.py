@@ -40,6 +40,21 @@ if TYPE_CHECKING:
     from bayesdense.estimates import Estimate as Estimate
     from bayesdense.inference import fit as fit
     from bayesdense.inference import prepare as prepare
+    from bayesdense.plots import figure as figure
+    from bayesdense.plots import figure_table as figure_table
+    from bayesdense.plots import plot_densities as plot_densities
+    from bayesdense.plots import plot_doubling_time as plot_doubling_time
+    from bayesdense.plots import plot_energy as plot_energy
+    from bayesdense.plots import plot_ess as plot_ess
+    from bayesdense.plots import plot_growth_rate as plot_growth_rate
+    from bayesdense.plots import plot_loss_law as plot_loss_law
+    from bayesdense.plots import plot_loss_residuals as plot_loss_residuals
+    from bayesdense.plots import plot_predictive as plot_predictive
+    from bayesdense.plots import plot_prior_posterior as plot_prior_posterior
+    from bayesdense.plots import plot_rank as plot_rank
+    from bayesdense.plots import plot_score_map as plot_score_map
+    from bayesdense.plots import plot_sizes as plot_sizes
+    from bayesdense.plots import plot_trend as plot_trend
     from bayesdense.point import point_estimate as point_estimate
     from bayesdense.prediction import predict as predict
     from bayesdense.results import Fit as Fit
@@ -83,6 +98,21 @@ _HOMES = {
     "load_fit": "results",
     "load_spec": "spec",
     "model_names": "catalog",
+    "figure": "plots",
+    "figure_table": "plots",
+    "plot_densities": "plots",
+    "plot_doubling_time": "plots",
+    "plot_energy": "plots",
+    "plot_ess": "plots",
+    "plot_growth_rate": "plots",
+    "plot_loss_law": "plots",
+    "plot_loss_residuals": "plots",
+    "plot_predictive": "plots",
+    "plot_prior_posterior": "plots",
+    "plot_rank": "plots",
+    "plot_score_map": "plots",
+    "plot_sizes": "plots",
+    "plot_trend": "plots",
     "point_estimate": "point",
     "predict": "prediction",
     "simulate_dataset": "simulate",

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from bayesdense._version import __version__
-from bayesdense.cli import baseline, fitting, making, reading, shelf
+from bayesdense.cli import baseline, fitting, making, plotting, reading, shelf
 from bayesdense.cli.output import say, use_utf8
 from bayesdense.errors import BayesdenseError, CheckFailure
 
@@ -67,6 +67,7 @@ for _name, _verb, _example in (
     ("check", reading.check, "bayesdense check fits/densing"),
     ("summarize", reading.summarize, "bayesdense summarize fits/densing --format json"),
     ("predict", reading.predict, "bayesdense predict fits/densing --params 7e9 --tokens 2e12"),
+    ("plot", plotting.plot, "bayesdense plot fits/densing trend --out trend.svg"),
     ("point", baseline.point, "bayesdense point densing-published"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):
