@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bayesdense.errors import CheckFailure as CheckFailure
     from bayesdense.errors import DatasetError as DatasetError
     from bayesdense.errors import FitFolderError as FitFolderError
+    from bayesdense.errors import ReportError as ReportError
     from bayesdense.errors import SpecError as SpecError
     from bayesdense.estimates import DoublingTime as DoublingTime
     from bayesdense.estimates import Estimate as Estimate
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from bayesdense.plots import plot_trend as plot_trend
     from bayesdense.point import point_estimate as point_estimate
     from bayesdense.prediction import predict as predict
+    from bayesdense.report import report_html as report_html
+    from bayesdense.report import write_report as write_report
     from bayesdense.results import Fit as Fit
     from bayesdense.results import load_fit as load_fit
     from bayesdense.simulate import Truth as Truth
@@ -79,6 +82,7 @@ _HOMES = {
     "Fit": "results",
     "FitFolderError": "errors",
     "ModelSpec": "spec",
+    "ReportError": "errors",
     "SpecError": "errors",
     "Truth": "simulate",
     "benchmark_parameters": "derive",
@@ -115,9 +119,11 @@ _HOMES = {
     "plot_trend": "plots",
     "point_estimate": "point",
     "predict": "prediction",
+    "report_html": "report",
     "simulate_dataset": "simulate",
     "summarize": "summary",
     "write_dataset": "simulate",
+    "write_report": "report",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -28,3 +28,7 @@ class FitFolderError(BayesdenseError):
 
 class CheckFailure(BayesdenseError):
     """At least one check of a fit failed; raised by `Checks.raise_for_failure`."""
+
+
+class ReportError(BayesdenseError):
+    """A report that could not be made; the fit that it is of is whole."""

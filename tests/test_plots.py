@@ -381,6 +381,17 @@ def test_the_papers_records_are_those_that_it_published() -> None:
     slope = np.log(line["median"].iloc[-1] / line["median"].iloc[0]) / days
     assert slope == pytest.approx(0.006529, rel=1e-3)
     assert "record" not in set(trend_table(made, paper=False)["layer"])
+    given = trend_table(made, dataset=load_dataset("densing"))
+    assert given.query("layer == 'record'")["median"].tolist() == pytest.approx(
+        table.query("layer == 'record'")["median"].tolist()
+    )
+
+
+def test_records_of_another_dataset_are_its_own() -> None:
+    known = load_dataset("densing-published-mmlu")
+    table = trend_table(_pretending(known.name, known.digest)).query("layer == 'record'")
+    assert set(table["records_of"]) == {known.name}
+    assert set(table["llm"]) <= set(known.densities["llm"])  # type: ignore[index]
 
 
 def test_records_stand_beside_their_own_dataset_only() -> None:

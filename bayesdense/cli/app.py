@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from bayesdense._version import __version__
 from bayesdense.cli import baseline, fitting, making, plotting, reading, shelf
 from bayesdense.cli.output import say, use_utf8
-from bayesdense.errors import BayesdenseError, CheckFailure
+from bayesdense.errors import BayesdenseError, CheckFailure, ReportError
 
 DONE: Final = 0
 CHECKS_FAILED: Final = 1
@@ -68,6 +68,7 @@ for _name, _verb, _example in (
     ("summarize", reading.summarize, "bayesdense summarize fits/densing --format json"),
     ("predict", reading.predict, "bayesdense predict fits/densing --params 7e9 --tokens 2e12"),
     ("plot", plotting.plot, "bayesdense plot fits/densing trend --out trend.svg"),
+    ("report", plotting.report, "bayesdense report fits/densing --out densing.html"),
     ("point", baseline.point, "bayesdense point densing-published"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):
@@ -142,7 +143,7 @@ def _run(*, debug: bool) -> int:
 
 def _status(error: BayesdenseError) -> int:
     """Exit status of an own error."""
-    return CHECKS_FAILED if isinstance(error, CheckFailure) else BAD_INPUT
+    return CHECKS_FAILED if isinstance(error, CheckFailure | ReportError) else BAD_INPUT
 
 
 def _silence_stdout() -> None:

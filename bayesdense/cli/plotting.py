@@ -1,6 +1,8 @@
-"""The verb `plot`: one figure of a finished fit, and its data."""
+"""The verbs `plot` and `report`: one figure of a finished fit with its data, and all of them."""
 
 import io
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -83,6 +85,51 @@ def plot(
     )
 
 
+def report(
+    fit: FitArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="File of the report. Default: report.html in the folder of the fit.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset: FittedOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Write the report of a fit: one page of HTML that loads nothing from anywhere.
+
+    Answer, figures, every LLM, model, checks, data and provenance; `fit` writes it too.
+    An older report of the fit is replaced.
+    """
+    began = time.perf_counter()
+    from bayesdense.dataset import load_dataset
+    from bayesdense.report import report_html, write_report
+    from bayesdense.results import REPORT_NAME, SUMMARY_NAME, add_file, load_fit
+
+    loaded = load_fit(fit)
+    summary = json.loads((fit / SUMMARY_NAME).read_bytes())  # as the manifest says, or not loaded
+    given = load_dataset(dataset) if dataset else None
+    if out is None:
+        page = report_html(loaded, summary=summary, dataset=given).encode("utf-8")
+        path = add_file(fit, REPORT_NAME, page)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        path = write_report(loaded, out, summary=summary, dataset=given)
+    seconds, size = time.perf_counter() - began, path.stat().st_size
+    payload = {
+        "schema": SCHEMA_VERSION,
+        "file": str(path),
+        "bytes": size,
+        "seconds": seconds,
+        "checks": summary["checks"]["status"],
+    }
+    said = f"Written to {path} ({size / 1e6:.1f} MB, {seconds:.0f} s): open it in a browser."
+    emit(Answer(payload=payload, rows=[payload], body=(said,)), form)
+
+
 def _ending(path: Path) -> str:
     """Form of a figure's file, or an error before any work."""
     from matplotlib.backend_bases import FigureCanvasBase
@@ -117,7 +164,7 @@ def _body(drawn: "Drawn", rows: list[dict[str, Any]], path: Path) -> Iterator[Re
     yield drawn.description
     yield ""
     first = rows[:_MOST_ROWS]
-    columns = [name for name in drawn.table if any(row[name] not in (None, "") for row in first)]
+    columns = [name for name in rows[0] if any(row[name] not in (None, "") for row in first)]
     yield columns_or_stack(columns, [[_cell(row[name]) for name in columns] for row in first])
     if len(rows) > _MOST_ROWS:
         yield f"... and {len(rows) - _MOST_ROWS} more rows: --format csv gives them all."

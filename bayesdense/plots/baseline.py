@@ -7,13 +7,14 @@ from bayesdense.catalog import dataset_names
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError, DatasetError
 from bayesdense.point import PointEstimate, point_estimate
+from bayesdense.point.options import DEFAULT_PERMUTATIONS
 from bayesdense.point.sizes import Params
 from bayesdense.results import Fit
 from bayesdense.wording import printable
 
 _LOG = logging.getLogger(__name__)
-#: Dataset of the paper's own scores, and that of the densities that the paper drew from them.
-_SCORES, _PUBLISHED = "densing", "densing-published"
+#: Dataset of the paper's LLMs, and that of the densities that the paper drew.
+_SCORES, PUBLISHED = "densing", "densing-published"
 
 
 def fitted_dataset(fit: Fit, dataset: Dataset | None = None) -> Dataset | None:
@@ -50,16 +51,23 @@ def paper_records(fit: Fit, dataset: Dataset | None = None) -> PointEstimate | N
     fitted = fitted_dataset(fit, dataset)
     if fitted is None:
         return None
-    if fitted.name == _SCORES and dataset is None:
-        fitted = load_dataset(_PUBLISHED)
-    options = fit.spec.options
+    if fitted.name == _SCORES and fitted.digest == load_dataset(_SCORES).digest:
+        fitted = load_dataset(PUBLISHED)
     try:
-        return point_estimate(
-            fitted,
-            reference_tokens=options.reference_tokens,
-            params=cast("Params", options.params),
-            n_permutations=1,  # the null is not drawn
-        )
+        return estimate_of(fit, fitted, n_permutations=1)  # the null is not drawn
     except BayesdenseError as error:
         _LOG.warning("no records beside the trend: %s", error)
         return None
+
+
+def estimate_of(
+    fit: Fit, dataset: Dataset, *, n_permutations: int = DEFAULT_PERMUTATIONS
+) -> PointEstimate:
+    """Estimate as the paper does, with the fit's D0 and count of parameters."""
+    options = fit.spec.options
+    return point_estimate(
+        dataset,
+        reference_tokens=options.reference_tokens,
+        params=cast("Params", options.params),
+        n_permutations=n_permutations,
+    )

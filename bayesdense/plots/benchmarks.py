@@ -1,6 +1,7 @@
 """What figures of benchmarks share: their names, their entries, one panel for each."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,10 +80,7 @@ def shared_legend(figure: Figure, axes: list[Axes]) -> None:
         for ax in axes
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)
     }
-    for ax in axes:
-        if (legend := ax.get_legend()) is not None:
-            legend.remove()
-    columns = 2 if len(axes) == 1 else 4
-    figure.legend(
-        list(found.values()), list(found), loc="outside lower center", ncols=columns, frameon=False
-    )
+    # a layout engine makes room for it, else the figure has
+    place: Any = "lower center" if figure.get_layout_engine() is None else "outside lower center"
+    columns = 3 if len(axes) < 3 else 4
+    figure.legend(list(found.values()), list(found), loc=place, ncols=columns, frameon=False)

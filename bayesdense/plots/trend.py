@@ -12,7 +12,7 @@ from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset
 from bayesdense.laws import LOG_2
 from bayesdense.names import DAYS_PER_MONTH, LLM
-from bayesdense.plots.baseline import paper_records
+from bayesdense.plots.baseline import PUBLISHED, paper_records
 from bayesdense.plots.labels import label_points
 from bayesdense.plots.style import (
     BLUE,
@@ -67,7 +67,7 @@ def trend_table(fit: Fit, *, paper: bool = True, dataset: Dataset | None = None)
         `layer`: "trend" (densities of a typical new LLM), "llm", "record", "line". `date`;
         `median` density and its equal-tailed intervals `eti50_lower` ... `eti95_upper`; `llm` and
         `bound` ("lower", "upper" or "") of LLMs; `inside`: whether the date lies between the
-        first and the last release.
+        first and the last release; `records_of`: the dataset of the records.
     """
     estimate = paper_records(fit, dataset) if paper else None
     return layers(
@@ -194,7 +194,7 @@ def _paper_rows(estimate: PointEstimate) -> dict[str, pd.DataFrame]:
     found = estimate.table()
     records = pd.DataFrame(
         {"llm": found["llm"], "date": found["release_date"], "median": found["density"]}
-    ).assign(inside=True)
+    ).assign(inside=True, records_of=estimate.dataset)
     line = estimate.line
     if line.slope_per_day is None or line.intercept is None:
         return {"record": records}
@@ -303,7 +303,9 @@ def _draw_paper(ax: Axes, records: pd.DataFrame, line: pd.DataFrame) -> None:
             color=VERMILLION,
             markerfacecolor="none",
             markersize=5.0,
-            label="the paper's running records",
+            label="the paper's running records"
+            if records["records_of"].iloc[0] == PUBLISHED
+            else "running records (the paper's estimator)",
         )
     if len(line):
         months = LOG_2 / _slope(line) / DAYS_PER_MONTH
