@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bayesdense.errors import CheckFailure as CheckFailure
     from bayesdense.errors import DatasetError as DatasetError
     from bayesdense.errors import FitFolderError as FitFolderError
+    from bayesdense.errors import ReportError as ReportError
     from bayesdense.errors import SpecError as SpecError
     from bayesdense.estimates import DoublingTime as DoublingTime
     from bayesdense.estimates import Estimate as Estimate
@@ -51,10 +52,27 @@ if TYPE_CHECKING:
     from bayesdense.growth_breaks import growth_break as growth_break
     from bayesdense.inference import fit as fit
     from bayesdense.inference import prepare as prepare
+    from bayesdense.plots import figure as figure
+    from bayesdense.plots import figure_table as figure_table
+    from bayesdense.plots import plot_densities as plot_densities
+    from bayesdense.plots import plot_doubling_time as plot_doubling_time
+    from bayesdense.plots import plot_energy as plot_energy
+    from bayesdense.plots import plot_ess as plot_ess
+    from bayesdense.plots import plot_growth_rate as plot_growth_rate
+    from bayesdense.plots import plot_loss_law as plot_loss_law
+    from bayesdense.plots import plot_loss_residuals as plot_loss_residuals
+    from bayesdense.plots import plot_predictive as plot_predictive
+    from bayesdense.plots import plot_prior_posterior as plot_prior_posterior
+    from bayesdense.plots import plot_rank as plot_rank
+    from bayesdense.plots import plot_score_map as plot_score_map
+    from bayesdense.plots import plot_sizes as plot_sizes
+    from bayesdense.plots import plot_trend as plot_trend
     from bayesdense.point import point_estimate as point_estimate
     from bayesdense.prediction import predict as predict
     from bayesdense.prior_growth import PriorGrowth as PriorGrowth
     from bayesdense.prior_growth import prior_growth as prior_growth
+    from bayesdense.report import report_html as report_html
+    from bayesdense.report import write_report as write_report
     from bayesdense.results import Fit as Fit
     from bayesdense.results import load_fit as load_fit
     from bayesdense.scoring import score as score
@@ -91,6 +109,7 @@ _HOMES = {
     "ModelSpec": "spec",
     "Preview": "approximation",
     "PriorGrowth": "prior_growth",
+    "ReportError": "errors",
     "SpecError": "errors",
     "Sweep": "studies.sweep",
     "Trend": "trends",
@@ -108,6 +127,8 @@ _HOMES = {
     "diff": "difference",
     "doubling_time": "derive",
     "effective_params": "derive",
+    "figure": "plots",
+    "figure_table": "plots",
     "fit": "inference",
     "forecast": "forecasting",
     "freeze_forecast": "frozen",
@@ -119,17 +140,32 @@ _HOMES = {
     "load_forecast": "frozen",
     "load_spec": "spec",
     "model_names": "catalog",
+    "plot_densities": "plots",
+    "plot_doubling_time": "plots",
+    "plot_energy": "plots",
+    "plot_ess": "plots",
+    "plot_growth_rate": "plots",
+    "plot_loss_law": "plots",
+    "plot_loss_residuals": "plots",
+    "plot_predictive": "plots",
+    "plot_prior_posterior": "plots",
+    "plot_rank": "plots",
+    "plot_score_map": "plots",
+    "plot_sizes": "plots",
+    "plot_trend": "plots",
     "point_estimate": "point",
     "predict": "prediction",
     "prepare": "inference",
     "preview": "approximation",
     "prior_growth": "prior_growth",
+    "report_html": "report",
     "score": "scoring",
     "score_forecast": "frozen",
     "simulate_dataset": "simulate",
     "summarize": "summary",
     "sweep": "studies.sweep",
     "write_dataset": "simulate",
+    "write_report": "report",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -83,6 +83,22 @@ def _texts(card: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             stack.extend((top, part) for part in value)
 
 
+def card_facts(card: Mapping[str, object]) -> dict[str, object]:
+    """Return what a report tells of a card, as JSON can hold it: not its columns and digests."""
+    return {
+        key: _as_text(value)
+        for key, value in card.items()
+        if key in _TYPES and key not in ("columns", "sha256")
+    }
+
+
+def _as_text(value: object) -> object:
+    """Return a TOML value with everything in it as text."""
+    if isinstance(value, dict):
+        return {key: _as_text(part) for key, part in value.items()}
+    return [_as_text(part) for part in value] if isinstance(value, list) else str(value)
+
+
 def described_columns(card: Mapping[str, object]) -> frozenset[str]:
     """Names of the columns that the card describes, listed flat or under the name of a table."""
     found: set[str] = set()

@@ -126,10 +126,23 @@ def prior_p_growing(fit: Fit, at: str | None = None) -> float | None:
     exact = _prior_p_growing(fit, whole, years)
     if exact is not None:
         return exact
-    draws = fit.group("prior")
+    growth = prior_growth_rate(fit, at)
+    return None if growth is None else float((growth > 0.0).mean())
+
+
+def prior_growth_rate(fit: Fit, at: str | None = None) -> xr.DataArray | None:
+    """Growth rate (1/year) by draw of the prior; None where the fit kept none of its parameters.
+
+    Parameters
+    ----------
+    at
+        ISO date at which it is read; by default the last release of the dataset.
+    """
+    whole, draws = _trend_of(fit), fit.group("prior")
     if not set(whole.trend.drawn) <= set(draws.data_vars):
         return None
-    return float((_growth(whole, draws, years) > 0.0).mean())
+    years = years_since_origin(fit, [at or last_release(fit)])[0]
+    return _with_units(_growth(whole, draws, years), "1/year")
 
 
 def _prior_p_growing(fit: Fit, whole: TrendOn, years: float) -> float | None:

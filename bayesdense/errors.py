@@ -32,3 +32,7 @@ class CheckFailure(BayesdenseError):
 
 class JobError(BayesdenseError):
     """Jobs that cannot be run: what they are, their folder, or where they shall run."""
+
+
+class ReportError(BayesdenseError):
+    """A report that could not be made; the fit that it is of is whole."""

@@ -219,6 +219,7 @@ def _held_out(data: Observations, predictive: xr.Dataset) -> xr.Dataset | None:
     out = ~data.calibration.is_fit
     return xr.Dataset(
         {
+            "loss": ("heldout_obs", data.calibration.loss[out]),
             "logit_score": ("heldout_obs", data.calibration.logit_score[out]),
             "logit_score_rep": predictive["heldout_loss_score"],
             "benchmark_idx": ("heldout_obs", data.calibration.benchmark_idx[out]),

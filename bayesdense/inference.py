@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from bayesdense import fit_tree
+from bayesdense.card import card_facts
 from bayesdense.dataset import Dataset
 from bayesdense.engine.cut import sample_cut
 from bayesdense.engine.joint import Prepared, prepare_on, sample_joint, sample_prepared
@@ -97,6 +98,7 @@ def fit(
     data = observe(spec, dataset)
     about = dataset.summary() | counts_of(data)
     about["reference_params"] = dataset.card.get("reference_params")
+    about |= {"card": card_facts(dataset.card), "excluded": excluded(spec, dataset)}
     for text in (*dataset.warnings, *data.warnings):
         _LOG.warning("%s: %s", dataset.name, text)
     return fit_observations(
@@ -247,6 +249,13 @@ def counts_of(data: Observations) -> dict[str, object]:
         "n_scores": None if scores is None else int(scores.score.size),
         "window": [min(llms.release_dates), max(llms.release_dates)],
     }
+
+
+def excluded(spec: ModelSpec, dataset: Dataset) -> list[str]:
+    """Name the LLMs of a dataset that a model leaves out: those that are not base LLMs."""
+    if dataset.llms is None or not spec.options.base_only:
+        return []
+    return [str(name) for name in dataset.llms.loc[~dataset.llms["is_base"], "llm"]]
 
 
 def _versions() -> dict[str, str]:

@@ -118,3 +118,23 @@ LABELS: Final[dict[str, str]] = {
     "loss_midpoint": "l",
     "growth_rate": "g",
 }
+
+#: Kinds of figures that `bayesdense plot` draws, and what each shows.
+PLOT_KINDS: Final = MappingProxyType(
+    {
+        "trend": "trend of density in time",
+        "trend_linear": "trend of density in time, on a linear axis",
+        "growth_rate": "growth rate, posterior and prior",
+        "doubling_time": "doubling time, posterior and prior",
+        "sizes": "effective against actual size of every LLM",
+        "densities": "density of every LLM",
+        "loss_law": "loss law of every benchmark",
+        "loss_residuals": "what the loss laws leave over",
+        "score_map": "score map of every benchmark",
+        "predictive": "data against replicated data",
+        "prior_posterior": "priors against posteriors",
+        "rank": "ranks of the chains",
+        "ess": "effective sample size of quantiles",
+        "energy": "energies of the sampler",
+    }
+)

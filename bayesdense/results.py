@@ -16,7 +16,7 @@ import xarray as xr
 
 from bayesdense.companions import makers
 from bayesdense.errors import BayesdenseError, FitFolderError
-from bayesdense.files import commit, probe_writable, temporary_beside
+from bayesdense.files import commit, probe_writable, temporary_beside, write_bytes_atomic
 from bayesdense.fit_attributes import ATTRIBUTES, attribute, is_count, written
 from bayesdense.manifest import (
     MANIFEST_NAME,
@@ -111,6 +111,12 @@ class Fit:
     def timings(self) -> dict[str, float]:
         """Wall seconds of the fit's stages."""
         return dict(attribute(self.tree, "timings_s"))
+
+    @property
+    def command_line(self) -> str | None:
+        """Command line that made the fit; None where it was made from Python."""
+        command = written(self.tree, "command_line")
+        return command if isinstance(command, str) else None
 
     @property
     def time_origin(self) -> str:
@@ -234,6 +240,48 @@ def load_fit(folder: str | Path) -> Fit:
         if name not in tree["posterior"].data_vars:
             raise FitFolderError(f"{file}: the group 'posterior' has no {name!r}; {REMEDY}")
     return Fit(tree, spec)
+
+
+def add_file(folder: str | Path, name: str, content: bytes) -> Path:
+    """Put a further file into the folder of a saved fit, in place of the fit's older one.
+
+    The fit is whole at every moment: while its file changes, the manifest does not list it.
+
+    Parameters
+    ----------
+    folder
+        Folder of a fit.
+    name, content
+        File name and all of its bytes.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    FitFolderError
+        No fit there, a file of that name which is not the fit's, or it cannot be written.
+    """
+    path = Path(folder)
+    listed = verify_folder(path)
+    _refuse_folders(path, [name])
+    file = path / name
+    if name not in listed and file.exists():
+        raise FitFolderError(
+            f"{file}: is there, and is none of the fit's files; move it away, or write to another "
+            "file with --out"
+        )
+    others = {key: record for key, record in listed.items() if key != name}
+    try:
+        if name in listed:
+            write_manifest(path, others)
+        write_bytes_atomic(file, content)
+        write_manifest(path, {**others, name: record_of(file)})
+    except OSError as err:
+        raise FitFolderError(f"{file}: cannot be written: {err.strerror or err}") from err
+    return file
 
 
 def _write_folder(folder: Path, tree: xr.DataTree, content: Mapping[str, bytes]) -> None:

@@ -335,6 +335,7 @@ def _diagnostic_groups(
         replicated = rng.normal(0.0, 0.2, (chains, draws, 10))
         groups["heldout"] = xr.Dataset(
             {
+                "loss": ("heldout_obs", np.tile(np.linspace(0.1, 0.3, 5), 2)),
                 "logit_score": ("heldout_obs", points),
                 "logit_score_rep": (("chain", "draw", "heldout_obs"), replicated),
                 "benchmark_idx": ("heldout_obs", np.repeat(np.arange(2), 5)),
@@ -361,6 +362,12 @@ def _diagnostic_groups(
     return groups
 
 
+def _ladder() -> tuple[np.ndarray, np.ndarray]:
+    """Sizes and tokens of the reference runs, each size with some of its own."""
+    sizes = np.repeat(np.geomspace(5e6, 8e8, REFERENCE_SIZES), RUNS // REFERENCE_SIZES)
+    return sizes, sizes * np.tile(np.linspace(10, 60, RUNS // REFERENCE_SIZES), REFERENCE_SIZES)
+
+
 def _loss_cluster_idx() -> np.ndarray:
     """Runs of one size on one benchmark, as the rows of losses go: benchmark by benchmark."""
     size = np.repeat(np.arange(REFERENCE_SIZES), RUNS // REFERENCE_SIZES)
@@ -382,6 +389,12 @@ def _constant_data(names: Sequence[str], densities_only: bool) -> xr.Dataset:
         data["loss_run_idx"] = ("loss_obs", np.tile(np.arange(RUNS), len(BENCHMARKS)))
         data["loss_cluster_idx"] = ("loss_obs", _loss_cluster_idx())
         data["point_benchmark_idx"] = ("point_obs", np.repeat(np.arange(len(BENCHMARKS)), POINTS))
+        sizes, tokens = _ladder()
+        for what, counts in (("params", sizes), ("tokens", tokens)):
+            ratio = np.log(counts) - np.log(counts).mean()
+            data[f"loss_log_{what}_ratio"] = ("loss_obs", np.tile(ratio, len(BENCHMARKS)))
+            data[f"log_{what}_centre"] = ((), np.log(counts).mean())
+        coords |= {name: _coords(names)[name] for name in ("benchmark", "family", "run")}
         data["loss_unit"] = ("benchmark", ["nats/token"] * len(BENCHMARKS))
         data["log_params_centre"] = ((), float(np.log(1.5e8)))
         data["log_tokens_centre"] = ((), float(np.log(5e9)))

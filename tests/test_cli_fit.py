@@ -19,7 +19,7 @@ import bayesdense
 pytestmark = pytest.mark.fit
 
 SMALL = ("--draws", "60", "--tune", "60", "--chains", "2", "--seed", "3")
-FILES = {"fit.nc", "summary.json", "manifest.json"}
+FILES = {"fit.nc", "summary.json", "report.html", "manifest.json"}
 
 
 def fitted(dataset: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -168,5 +168,13 @@ def test_readers_need_no_pymc(reader: str) -> None:
     assert not loaded_after(f"import bayesdense.{reader}") & {"pymc", "pytensor", "nutpie"}
 
 
+def test_figures_are_not_loaded_before_sampling_ends() -> None:
+    """A fit waits for no library that only its report needs (nutpie itself loads matplotlib)."""
+    before = (
+        "import bayesdense.cli.app, bayesdense.inference, bayesdense.checks, bayesdense.summary"
+    )
+    assert not loaded_after(before) & {"bokeh", "jinja2", "latex2mathml"}
+
+
 def test_the_package_itself_loads_nothing_heavy() -> None:
     assert not loaded_after("import bayesdense") & {"numpy", "pandas", "xarray", "pymc", "typer"}

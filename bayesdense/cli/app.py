@@ -21,13 +21,14 @@ from bayesdense.cli import (
     fitting,
     forward,
     making,
+    plotting,
     reading,
     shelf,
     studying,
     trends,
 )
 from bayesdense.cli.output import say, use_utf8
-from bayesdense.errors import BayesdenseError, CheckFailure
+from bayesdense.errors import BayesdenseError, CheckFailure, ReportError
 
 DONE: Final = 0
 CHECKS_FAILED: Final = 1
@@ -92,6 +93,8 @@ for _name, _verb, _example in (
         comparing.compare,
         "bayesdense compare densing --trends exponential,flat --out studies/growth",
     ),
+    ("plot", plotting.plot, "bayesdense plot fits/densing trend --out trend.svg"),
+    ("report", plotting.report, "bayesdense report fits/densing --out densing.html"),
     ("point", baseline.point, "bayesdense point densing-published"),
     ("diff", studying.diff, "bayesdense diff fits/march fits/april"),
     ("sweep", studying.sweep, "bayesdense sweep densing --axes reference_tokens,params"),
@@ -182,7 +185,7 @@ def _run(*, debug: bool) -> int:
 
 def _status(error: BayesdenseError) -> int:
     """Exit status of an own error."""
-    return CHECKS_FAILED if isinstance(error, CheckFailure) else BAD_INPUT
+    return CHECKS_FAILED if isinstance(error, CheckFailure | ReportError) else BAD_INPUT
 
 
 def _silence_stdout() -> None:

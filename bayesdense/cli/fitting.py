@@ -1,9 +1,11 @@
 """The verb `fit`: from a dataset to a fit folder and a headline."""
 
+import shlex
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -21,7 +23,7 @@ from bayesdense.cli.options import (
     ThresholdOption,
     read_folder,
 )
-from bayesdense.cli.output import emit
+from bayesdense.cli.output import emit, say
 from bayesdense.names import (
     ALLOWED_COUNTS,
     DEFAULT_CHAINS,
@@ -32,6 +34,7 @@ from bayesdense.names import (
 
 if TYPE_CHECKING:
     from bayesdense.dataset import Dataset
+    from bayesdense.results import Fit
     from bayesdense.spec import ModelSpec
 
 FITS: Final = Path("fits")
@@ -97,7 +100,7 @@ def fit(
     threshold: ThresholdOption = None,
     no_report: Annotated[
         bool,
-        typer.Option("--no-report", help="Write no report.html. This version never writes one."),
+        typer.Option("--no-report", help="Write no report.html, which takes some seconds."),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     force: ForceOption = False,
@@ -105,9 +108,9 @@ def fit(
 ) -> None:
     """Fit a model to a dataset: how fast density doubles, with intervals, and its checks.
 
-    Writes a folder with fit.nc (the posterior), summary.json and manifest.json.
+    Writes a folder with fit.nc (the posterior), summary.json, report.html and manifest.json.
     A fit that is already there is never touched without --force.
-    Exit status 1 if a check failed; all files are written.
+    Exit status 1 if a check or the report failed; all other files are written.
     """
     from bayesdense.cli.progress import Reporter
     from bayesdense.results import ensure_writable
@@ -147,17 +150,42 @@ def fit(
         checked = time.perf_counter() - began
         timings["derive"] = fitted.timings.get("derive", 0.0) + checked
         timings["total"] = progress.seconds
+        fitted.tree.attrs["command_line"] = shlex.join(["bayesdense", *sys.argv[1:]])
         summary = summarize(fitted, checks, threshold_days=threshold, timings=timings)
+        files: dict[str, bytes] = {}
+        problem = None
+        if not no_report:
+            progress.stage("making the report")
+            problem = _make_report(fitted, summary, data, files)
+        summary["timings_s"]["total"] = progress.seconds
         progress.stage(f"writing {folder}")
-        fitted.save(folder, force=force, files={"summary.json": to_json(summary).encode("utf-8")})
+        files["summary.json"] = to_json(summary).encode("utf-8")
+        fitted.save(folder, force=force, files=files)
     said = (
         headline(summary),
         *words.warning_lines(fitted.dataset_warnings),
-        *_ending(folder, seed),
+        *_ending(folder, seed, files),
     )
     emit(words.summary_answer(summary, *said), form)
-    if checks.status == "fail":
+    if problem:
+        say(f"error: {problem}; the fit itself is whole: bayesdense report {folder}")
+    if checks.status == "fail" or problem:
         raise typer.Exit(1)
+
+
+def _make_report(
+    fitted: "Fit", summary: Mapping[str, Any], data: "Dataset", files: dict[str, bytes]
+) -> str | None:
+    """Add the report to the files of a fit, or return why there is none."""
+    from bayesdense.errors import BayesdenseError
+    from bayesdense.report import report_html
+
+    try:
+        page = report_html(fitted, summary=summary, dataset=data)
+    except BayesdenseError as error:
+        return str(error)
+    files["report.html"] = page.encode("utf-8")
+    return None
 
 
 def _preview(
@@ -184,9 +212,12 @@ def _name_of(dataset: str) -> str:
     return catalog.resolve_dataset(dataset).resolve().name
 
 
-def _ending(folder: Path, seed: int) -> Iterator[str]:
+def _ending(folder: Path, seed: int, files: Mapping[str, bytes]) -> Iterator[str]:
     """Say where the fit is, from which seed, and what to try next."""
-    yield f"Written to {folder}: fit.nc, summary.json, manifest.json (seed {seed})."
+    names = ", ".join(["fit.nc", *sorted(files, reverse=True), "manifest.json"])
+    yield f"Written to {folder}: {names} (seed {seed})."
+    if "report.html" in files:
+        yield f"Open {folder / 'report.html'} in a browser: the answer, and what it rests on."
     yield f"Next: bayesdense summarize {folder}   (sizes and densities of every LLM)"
     yield f"      bayesdense check {folder}       (every check, also those that passed)"
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from bayesdense import catalog
+from bayesdense.names import PLOT_KINDS
 
 #: When the program began to run, near enough: its modules load first of all.
 STARTED: Final = time.perf_counter()
@@ -40,6 +41,11 @@ def complete_dataset(incomplete: str) -> list[str]:
 def complete_model(incomplete: str) -> list[str]:
     """Shipped models that begin as typed."""
     return [name for name in catalog.model_names() if name.startswith(incomplete)]
+
+
+def complete_kind(incomplete: str) -> list[str]:
+    """Kinds of figures that begin as typed."""
+    return [name for name in PLOT_KINDS if name.startswith(incomplete)]
 
 
 def complete_any(incomplete: str) -> list[str]:
@@ -90,6 +96,17 @@ DatasetArgument = Annotated[
 FitArgument = Annotated[
     Path,
     typer.Argument(metavar="FIT", help="Folder of a fit.", parser=read_folder, show_default=False),
+]
+FittedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="DATASET",
+        help="The dataset that was fitted, where it is not a shipped one: for the paper's "
+        "estimate beside the fit.",
+        show_default=False,
+        autocompletion=complete_dataset,
+    ),
 ]
 ModelOption = Annotated[
     str | None,

@@ -1,0 +1,51 @@
+"""Medians and equal-tailed intervals as columns of a table, and other steps that figures share."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesdense import derive
+from bayesdense.arrays import Floats
+from bayesdense.names import CI_PROB, INNER_CI_PROB
+
+#: Columns of a posterior's median and of its 50 % and 95 % equal-tailed intervals.
+BAND: Final = ("median", "eti50_lower", "eti50_upper", "eti95_lower", "eti95_upper")
+
+
+def band_columns(draws: xr.DataArray) -> dict[str, Floats]:
+    """Median, 50 % and 95 % equal-tailed interval of draws (chain, draw, one more dim)."""
+    found = derive.bands(draws, (INNER_CI_PROB, CI_PROB))
+    ends = {
+        f"eti{prob:.0%}_{side}".replace("%", ""): found[side].sel(prob=prob).values
+        for prob in (INNER_CI_PROB, CI_PROB)
+        for side in ("lower", "upper")
+    }
+    return {"median": found["median"].values, **ends}
+
+
+def exponentials(columns: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Columns of a logarithm as those of the quantity itself: quantiles commute with exp."""
+    with np.errstate(over="ignore"):
+        return {name: np.exp(values) for name, values in columns.items()}
+
+
+def layers(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Stack the tables of a figure's layers, told apart by the column `layer`."""
+    named = [frame.assign(layer=name) for name, frame in frames.items() if len(frame)]
+    if not named:
+        return pd.DataFrame({"layer": []})
+    stacked = pd.concat(named, ignore_index=True)
+    return stacked[["layer", *(name for name in stacked.columns if name != "layer")]]
+
+
+def layer(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Rows of one layer of a figure's table."""
+    return table[table["layer"] == name]
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 LLM", "3 LLMs"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
