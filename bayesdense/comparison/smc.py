@@ -135,8 +135,8 @@ def trend_model(spec: ModelSpec, data: Observations) -> pm.Model:
     """Model of given densities whose family effects are integrated out by formula."""
     if data.densities is None or not can_run(spec):
         raise SpecError(
-            "sequential Monte Carlo is for models of given densities with a symmetric residual and a "
-            f"plain trend; model {spec.name!r} is another"
+            "sequential Monte Carlo is for models of given densities with a symmetric residual and "
+            f"a plain trend; model {spec.name!r} is another"
         )
     llms, trend = data.llms, trend_on(spec, data.llms)
     member = np.eye(len(llms.families))[llms.family_idx]

@@ -21,7 +21,7 @@ from bayesdense.plots.summaries import counted
 from bayesdense.residuals import SHAPES
 from bayesdense.results import Fit
 from bayesdense.statements import format_number
-from bayesdense.trends import TRENDS
+from bayesdense.trends import trend_named
 from bayesdense.wording import listing, nearest_of, told
 
 #: ArviZ's collection of the panels of a figure; it has no annotations.
@@ -43,7 +43,7 @@ _UNITS: Final = {LLM, FAMILY, RUN}
 def answer_variables(fit: Fit) -> list[str]:
     """Parameters that a fit's answer rests on first: those of trend, family and residual."""
     wanted = (
-        *TRENDS[fit.spec.trend].parameters,
+        *trend_named(fit.spec.trend).parameters,
         "family_sd",
         "residual_sd",
         "residual_log_sd_slope",

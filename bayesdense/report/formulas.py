@@ -15,7 +15,7 @@ from bayesdense.priors import Prior, hyper_name
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec
 from bayesdense.statements import format_count
-from bayesdense.trends import TRENDS
+from bayesdense.trends import trend_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ def _trend(fit: Fit) -> Term:
         formulas: tuple[Markup, ...] = (mathml(latex),)
     else:
         formulas = ()
-        words = f"{kind}: {inspect.getdoc(TRENDS[kind].eta) or ''}"
+        words = f"{kind}: {inspect.getdoc(trend_named(kind).eta) or ''}"
     origin = f" Time t counts in years of 365.25 days from {fit.time_origin}."
     return Term("Trend", formulas, words + origin)
 

@@ -62,7 +62,8 @@ def interactive_item(table: pd.DataFrame, texts: pd.DataFrame) -> dict[str, Any]
     llms, line = layer(table, "llm"), layer(table, "trend")
     middles = np.concatenate([llms["median"], line["median"]])
     limits = float(middles.min()) / _ROOM, float(middles.max()) * _ROOM
-    plot = figure(
+    make: Any = figure  # what mypy reads of its arguments hangs on what else is installed
+    plot = make(
         x_axis_type="datetime",
         y_axis_type="log",
         y_range=Range1d(start=limits[0], end=limits[1]),
