@@ -53,7 +53,7 @@ def compare(
         bool,
         typer.Option(
             "--check-evidence",
-            help="Marginal likelihoods by sequential Monte Carlo, too (given densities only).",
+            help="Second opinions on marginal likelihoods: sequential Monte Carlo, Savage-Dickey.",
         ),
     ] = False,
     out: Annotated[
