@@ -257,7 +257,7 @@ def compare(
     """
     base = spec or load_spec("trend_only" if dataset.is_densities else "joint")
     specs = _specs(base, dataset, trends)
-    laid = _blocks(base, dataset) if lfo else ()
+    laid = future.blocks(observe(base, dataset).llms) if lfo else ()
     size = {"draws": draws, "tune": tune, "chains": chains, "cores": cores}
     study = _Study(dataset, MappingProxyType(specs), size, seed, laid, check_evidence)
     folder = None if out is None else Path(out)
@@ -293,10 +293,6 @@ def _specs(base: ModelSpec, dataset: Dataset, trends: Sequence[str]) -> dict[str
     for one in specs.values():
         observe(one, dataset)
     return specs
-
-
-def _blocks(base: ModelSpec, dataset: Dataset) -> tuple[future.Block, ...]:
-    return future.blocks(observe(base, dataset).llms)
 
 
 _BLOCKS: Final = MappingProxyType({"days": future.BLOCK_DAYS, "families": future.LEAST_FAMILIES})
