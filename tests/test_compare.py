@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,11 @@ def test_json_is_as_the_schema_says(compared: Comparison, folder: Path) -> None:
     assert [one["factor"] for one in first["prior_widths"]] == list(WIDTHS)
     assert payload["verdict"] == compared.verdict
     assert "provisional" not in payload["verdict"]
-    assert first["checks"]["failures"] == second["checks"]["failures"] == []
+    far = all("Savage-Dickey" in text for text in first["checks"]["failures"])
+    assert far and (pair["log_bayes_factor_savage_dickey"] is None) == bool(
+        first["checks"]["failures"]
+    )
+    assert second["checks"]["failures"] == []
 
 
 @pytest.mark.fit
@@ -74,7 +79,7 @@ def test_growth_is_told_from_none_by_families(compared: Comparison) -> None:
     (pair,) = compared.pairs
     assert pair.family.elpd_diff > 8
     assert compared.table["name"].tolist() == TRENDS
-    assert compared.hypotheses[0].probabilities[1.0] == pytest.approx(1, abs=1e-3)
+    assert compared.probabilities[1.0]["exponential"] == pytest.approx(1, abs=1e-3)
     assert "exponential" in repr(compared)
 
 
@@ -183,18 +188,23 @@ def made(name: str, k: float = 0.1, **changes: object) -> dict[str, Any]:
         "log_ml": {"value": -10.0 if name == "flat" else -8.0, "se": 0.1, "failed": None},
         "widths": {str(factor): width for factor in WIDTHS},
         "smc": None,
+        "nested": None,
     } | changes  # fmt: skip
 
 
 def put_together(
-    monkeypatch: pytest.MonkeyPatch, dataset: Dataset, results: Any, **how: Any
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: Dataset,
+    results: Any,
+    trends: Sequence[str] = TRENDS,
+    **how: Any,
 ) -> Comparison:
     """Compare with results that are made up: `results(task)`."""
     monkeypatch.setattr(
         "bayesdense.comparison.rivals.run_tasks",
         lambda tasks, dataset, **_: [results(task) for task in tasks],
     )
-    return compare(dataset, TRENDS, **how)
+    return compare(dataset, trends, **how)
 
 
 def test_without_the_future_the_verdict_is_provisional(
@@ -206,7 +216,7 @@ def test_without_the_future_the_verdict_is_provisional(
     )
     assert found.hypotheses[0].scores.lfo is None
     assert not found.pairs[0].decisive
-    assert found.hypotheses[0].probabilities[1.0] == pytest.approx(1 / (1 + math.exp(-2)))
+    assert found.probabilities[1.0]["exponential"] == pytest.approx(1 / (1 + math.exp(-2)))
 
 
 def test_failing_weights_are_replaced_by_a_refit(
@@ -242,17 +252,43 @@ def test_where_weights_fail_a_width_is_refitted(
     def results(task: Task) -> dict[str, Any]:
         if task.function == "at_width":
             assert task.arguments["factor"] == 0.25
-            return {"value": -33.0, "se": 0.2, "failed": None, "max_rhat": 1.0, "divergences": 0}
+            if task.model.trend == "flat":
+                return {"failed": "no fit"}
+            log_ml = {"value": -33.0, "se": 0.2, "failed": None}
+            return {"log_ml": log_ml, "max_rhat": 1.03, "divergences": 0}
         widths = {str(f): {"value": 0.5, "se": 0.1, "reliable": f > 0.3} for f in WIDTHS}
         return made(task.model.trend, widths=widths)
 
-    one = put_together(monkeypatch, published, results).hypotheses[0]
+    one, other = put_together(monkeypatch, published, results).hypotheses
     assert [found.how for found in one.evidence.values()] == [
         "refit", "importance", "bridge", "importance", "importance",
     ]  # fmt: skip
     assert one.evidence[0.25].value == -33.0
     assert one.evidence[4.0].value == -7.5
     assert one.evidence[4.0].se == pytest.approx(math.hypot(0.1, 0.1))
+    assert one.checks["max_rhat_refits"] == 1.03
+    assert other.evidence[0.25].value is None
+    assert other.evidence[0.5].value == -9.5
+    assert other.checks["failures"] == ["evidence at 0.25 times the priors' widths: no fit"]
+
+
+@pytest.mark.parametrize("reliable", [True, False])
+@pytest.mark.parametrize("order", [TRENDS, TRENDS[::-1]])
+def test_a_nested_hypothesis_has_a_second_factor(
+    published: Dataset, monkeypatch: pytest.MonkeyPatch, reliable: bool, order: list[str]
+) -> None:
+    def results(task: Task) -> dict[str, Any]:
+        name = task.model.trend
+        nested = {"name": "flat", "value": 2.1, "se": 0.2, "reliable": reliable, "problem": "k"}
+        return made(name, nested=nested if name == "exponential" else None)
+
+    found = put_together(monkeypatch, published, results, trends=order)
+    (pair,) = found.to_dict()["differences"]
+    sign = 1 if order == TRENDS else -1
+    assert pair["log_bayes_factor_savage_dickey"] == (sign * 2.1 if reliable else None)
+    assert pair["log_bayes_factor"] == sign * 2.0
+    failures = [text for one in found.hypotheses for text in one.checks["failures"]]
+    assert failures == ([] if reliable else ["Savage-Dickey ratio over flat: k"])
 
 
 def test_what_failed_is_told_and_leaves_no_number(

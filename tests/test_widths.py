@@ -5,7 +5,7 @@ import pytest
 from exact_evidence import exact_log_ml
 
 from bayesdense.comparison.importance import log_mean
-from bayesdense.comparison.widths import WIDTHS, reweighted, widened
+from bayesdense.comparison.widths import WIDTHS, _wider, reweighted, widened
 from bayesdense.dataset import load_dataset
 from bayesdense.inference import fit
 from bayesdense.observations import observe
@@ -53,8 +53,6 @@ def test_only_the_trend_is_widened_and_not_its_level() -> None:
     ],
 )
 def test_what_width_means(raw: dict[str, object], expected: dict[str, float]) -> None:
-    from bayesdense.comparison.widths import _wider
-
     found = dict(_wider(prior_from_dict("here", raw), 2.0, is_scale=False))
     assert found == pytest.approx(expected)
 

@@ -30,6 +30,8 @@ from bayesdense.names import (
 from bayesdense.statements import format_number, format_probability
 
 STUDIES: Final = Path("studies")
+#: R-hat of refits that goes unmentioned.
+_MOST_RHAT: Final = 1.02
 
 
 def compare(
@@ -53,7 +55,7 @@ def compare(
         bool,
         typer.Option(
             "--check-evidence",
-            help="Marginal likelihoods by sequential Monte Carlo, too (given densities only).",
+            help="Second opinions on marginal likelihoods: sequential Monte Carlo, Savage-Dickey.",
         ),
     ] = False,
     out: Annotated[
@@ -158,6 +160,8 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
         checks = one["checks"]
         if checks["status"] != "pass":
             yield f"{one['name']}: checks {checks['status']}: {', '.join(checks['not_passed'])}"
+        if (rhat := checks["max_rhat_refits"]) is not None and rhat > _MOST_RHAT:
+            yield f"{one['name']}: R-hat of a refit {rhat:.3f}; draw more (--draws)"
         yield from (f"{one['name']}: failed: {text}" for text in checks["failures"])
     yield f"Written to {folder / 'compare.json'}."
 

@@ -1,7 +1,7 @@
 """Rival trends about one dataset: fit them, score them, weigh them, and say what is not known."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,7 +12,12 @@ import pandas as pd
 from bayesdense.comparison import lfo as future
 from bayesdense.comparison.hiding import foretold
 from bayesdense.comparison.importance import RELIABLE_K
-from bayesdense.comparison.pointwise import Pointwise, stacking_weights, with_refits
+from bayesdense.comparison.pointwise import (
+    Difference,
+    Pointwise,
+    stacking_weights,
+    with_refits,
+)
 from bayesdense.comparison.running import Progress, open_folder, run_tasks, write_study
 from bayesdense.comparison.tasks import Result, Task, from_json
 from bayesdense.comparison.verdict import Pair, Scores, pairs, posterior_probabilities, verdict
@@ -63,12 +68,8 @@ class Hypothesis:
         Kind of the trend.
     scores
         Predictive densities: families, LLMs and blocks of time left out.
-    weight_family, weight_lfo
-        Stacking weights among the hypotheses compared.
     evidence
         Log marginal likelihood by factor of the priors' widths (`widths.WIDTHS`).
-    probabilities
-        Posterior probability by the same factors, all hypotheses equally probable before.
     smc
         Second opinion on the log marginal likelihood: value (None where chains disagree), se and
         spread; None where it was not asked for or is not offered.
@@ -82,10 +83,7 @@ class Hypothesis:
 
     name: str
     scores: Scores
-    weight_family: float
-    weight_lfo: float | None
     evidence: Mapping[float, Evidence]
-    probabilities: Mapping[float, float | None]
     smc: Mapping[str, float | None] | None
     growth: Mapping[str, Any]
     doubling_time: Mapping[str, Any]
@@ -107,6 +105,12 @@ class Comparison:
         In the order in which they were named.
     pairs
         Every two of them.
+    weights_family, weights_lfo
+        Stacking weight by name, on families left out and on the future left out; the second is
+        empty where that was not done, or failed for one of them.
+    probabilities
+        Posterior probability by factor of the priors' widths and by name, all hypotheses equally
+        probable before; None where a marginal likelihood failed.
     verdict
         The sentence of `verdict.verdict`.
     blocks
@@ -121,6 +125,9 @@ class Comparison:
     model: ModelSpec
     hypotheses: tuple[Hypothesis, ...]
     pairs: tuple[Pair, ...]
+    weights_family: Mapping[str, float]
+    weights_lfo: Mapping[str, float]
+    probabilities: Mapping[float, Mapping[str, float | None]]
     verdict: str
     blocks: tuple[future.Block, ...]
     power: Mapping[str, Any] | None
@@ -138,7 +145,7 @@ class Comparison:
                 if self.model.is_joint
                 else None,
             },
-            "hypotheses": [_hypothesis_json(one) for one in self.hypotheses],
+            "hypotheses": [_hypothesis_json(one, self) for one in self.hypotheses],
             "differences": [_pair_json(pair) for pair in self.pairs],
             "verdict": self.verdict,
             "power": None if self.power is None else dict(self.power),
@@ -164,7 +171,7 @@ class Comparison:
     @property
     def table(self) -> pd.DataFrame:
         """One row a hypothesis, best predictor of unseen families first."""
-        rows = [_hypothesis_json(one) for one in self.hypotheses]
+        rows = self.to_dict()["hypotheses"]
         columns = (
             *("name", "elpd_loo", "elpd_loo_se", "weight_loo", "elpd_lfo", "elpd_lfo_se"),
             *("weight_lfo", "log_ml", "log_ml_se", "log_ml_smc", "posterior_probability"),
@@ -213,8 +220,9 @@ def compare(
         Leave the future out, too: as many refits as there are blocks and one more, for each trend.
         Without it the verdict is provisional.
     check_evidence
-        Sequential Monte Carlo as a second opinion, where it is offered: given densities, a normal
-        residual, fewer than 10 parameters.
+        Second opinions on marginal likelihoods: sequential Monte Carlo where it is offered (given
+        densities, a normal residual, fewer than 10 parameters), and the Savage-Dickey ratio of
+        hypotheses nested in one another.
     draws, tune, chains, cores
         Of every fit, as in `fit`.
     seed
@@ -249,7 +257,7 @@ def compare(
     """
     base = spec or load_spec("trend_only" if dataset.is_densities else "joint")
     specs = _specs(base, dataset, trends)
-    laid = _blocks(base, dataset) if lfo else ()
+    laid = future.blocks(observe(base, dataset).llms) if lfo else ()
     size = {"draws": draws, "tune": tune, "chains": chains, "cores": cores}
     study = _Study(dataset, MappingProxyType(specs), size, seed, laid, check_evidence)
     folder = None if out is None else Path(out)
@@ -287,10 +295,6 @@ def _specs(base: ModelSpec, dataset: Dataset, trends: Sequence[str]) -> dict[str
     return specs
 
 
-def _blocks(base: ModelSpec, dataset: Dataset) -> tuple[future.Block, ...]:
-    return future.blocks(observe(base, dataset).llms)
-
-
 _BLOCKS: Final = MappingProxyType({"days": future.BLOCK_DAYS, "families": future.LEAST_FAMILIES})
 
 
@@ -303,7 +307,7 @@ class _Study:
     size: Mapping[str, int | None]
     seed: int
     blocks: tuple[future.Block, ...]
-    smc: bool
+    check: bool
 
     def task(self, function: str, name: str, **params: object) -> Task:
         """A task about a hypothesis."""
@@ -312,7 +316,7 @@ class _Study:
 
     def main(self, name: str) -> Task:
         """Fit of a hypothesis to everything."""
-        return self.task("hypothesis", name, smc=self.smc)
+        return self.task("hypothesis", name, check=self.check)
 
     def first(self, _: Mapping[Task, Result]) -> Iterator[Task]:
         """Fits of all hypotheses, then their leave-future-out."""
@@ -325,9 +329,7 @@ class _Study:
         for name in self.specs:
             result = found[self.main(name)]
             yield from (self.without(name, family) for family in result["failed_families"])
-            for factor in WIDTHS:
-                if not result["widths"][str(factor)]["reliable"]:
-                    yield self.width(name, factor)
+            yield from self.widths(name, result)
 
     def until(self, name: str) -> Iterator[Task]:
         """Refits of a hypothesis, one more than blocks."""
@@ -338,6 +340,12 @@ class _Study:
     def without(self, name: str, family: str) -> Task:
         """Refit without a family."""
         return self.task("without_family", name, family=family)
+
+    def widths(self, name: str, result: Result) -> Iterator[Task]:
+        """Refits with other priors, where weights fail."""
+        for factor in WIDTHS:
+            if not result["widths"][str(factor)]["reliable"]:
+                yield self.width(name, factor)
 
     def width(self, name: str, factor: float) -> Task:
         """Refit with other priors."""
@@ -351,32 +359,23 @@ def _assembled(
     power: Mapping[str, Any] | None,
 ) -> Comparison:
     """Put results together."""
-    parts = [_read(study, name, found) for name in study.specs]
-    scores = {part.name: part.scores for part in parts}
-    weights = stacking_weights({name: one.family for name, one in scores.items()})
-    foretold_by = {name: one.lfo for name, one in scores.items() if one.lfo is not None}
-    weights_lfo = stacking_weights(foretold_by) if len(foretold_by) == len(scores) else {}
-    probabilities = {
-        factor: posterior_probabilities({part.name: part.evidence[factor].value for part in parts})
-        for factor in WIDTHS
-    }
+    hypotheses = tuple(_read(study, name, found) for name in study.specs)
+    scores = {one.name: one.scores for one in hypotheses}
+    later = {name: one.lfo for name, one in scores.items() if one.lfo is not None}
     compared = pairs(scores)
-    data = observe(base, study.dataset)
     return Comparison(
-        dataset=study.dataset.summary() | counts_of(data),
+        dataset=study.dataset.summary() | counts_of(observe(base, study.dataset)),
         model=base,
-        hypotheses=tuple(
-            replace(
-                part,
-                weight_family=weights[part.name],
-                weight_lfo=weights_lfo.get(part.name),
-                probabilities=MappingProxyType(
-                    {factor: found_at[part.name] for factor, found_at in probabilities.items()}
-                ),
-            )
-            for part in parts
-        ),
+        hypotheses=hypotheses,
         pairs=compared,
+        weights_family=stacking_weights({name: one.family for name, one in scores.items()}),
+        weights_lfo=stacking_weights(later) if len(later) == len(scores) else {},
+        probabilities={
+            factor: posterior_probabilities(
+                {one.name: one.evidence[factor].value for one in hypotheses}
+            )
+            for factor in WIDTHS
+        },
         verdict=verdict(list(scores), compared),
         blocks=study.blocks,
         power=power,
@@ -385,19 +384,24 @@ def _assembled(
 
 
 def _read(study: _Study, name: str, found: Mapping[Task, Result]) -> Hypothesis:
-    """One hypothesis, what it has only beside others left open."""
+    """What was found of one hypothesis."""
     main, failures = found[study.main(name)], list[str]()
     refits = {family: found[study.without(name, family)] for family in main["failed_families"]}
     later = [found[task] for task in study.until(name)]
     family = _exact_families(main, refits, failures)
     lfo, mcse = _foretold(study, name, later, failures)
-    log_ml, smc = main["log_ml"], main["smc"]
-    if log_ml["failed"]:
-        failures.append(f"evidence: {log_ml['failed']}")
+    evidence = {factor: _evidence_at(study, name, factor, found, failures) for factor in WIDTHS}
+    smc, nested, own = main["smc"], main["nested"], evidence[1.0]
     if smc is not None and smc["value"] is None:
         failures.append(f"sequential Monte Carlo: chains {smc['spread']:.1f} nats apart")
+    inner = None
+    if nested is not None and nested["reliable"]:
+        inner = (nested["name"], Difference(nested["value"], nested["se"]))
+    elif nested is not None:
+        failures.append(f"Savage-Dickey ratio over {nested['name']}: {nested['problem']}")
     llm = from_json(main["llm"])
-    rhats = [one["max_rhat"] for one in (*refits.values(), *later) if one.get("max_rhat")]
+    again = [found[task] for task in study.widths(name, main)]
+    rhats = [one["max_rhat"] for one in (*refits.values(), *later, *again) if one.get("max_rhat")]
     checks = main["checks"] | {
         "pareto_k_families": list(family.failed),
         "pareto_k_llms": list(llm.failed),
@@ -405,16 +409,11 @@ def _read(study: _Study, name: str, found: Mapping[Task, Result]) -> Hypothesis:
         "max_rhat_refits": max(rhats, default=None),
         "failures": failures,
     }
-    known = None if log_ml["value"] is None else (log_ml["value"], log_ml["se"])
+    known = None if own.value is None or own.se is None else (own.value, own.se)
     return Hypothesis(
         name=name,
-        scores=Scores(family, llm, lfo, known),
-        weight_family=float("nan"),
-        weight_lfo=None,
-        evidence=MappingProxyType(
-            {factor: _evidence_at(study, name, factor, found) for factor in WIDTHS}
-        ),
-        probabilities=MappingProxyType({}),
+        scores=Scores(family, llm, lfo, known, inner),
+        evidence=MappingProxyType(evidence),
         smc=smc,
         growth=main["growth_rate_per_year"],
         doubling_time=main["doubling_time_days"],
@@ -473,22 +472,29 @@ def _refuse_failed(result: Result) -> None:
         raise BayesdenseError(result["failed"])
 
 
-def _evidence_at(study: _Study, name: str, factor: float, found: Mapping[Task, Result]) -> Evidence:
+def _evidence_at(
+    study: _Study,
+    name: str,
+    factor: float,
+    found: Mapping[Task, Result],
+    failures: list[str],
+) -> Evidence:
     """Log marginal likelihood at a width: by bridge, by weights, or by a refit's bridge."""
     main = found[study.main(name)]
     log_ml, change = main["log_ml"], main["widths"][str(factor)]
-    if factor == 1.0:
-        return Evidence(log_ml["value"], log_ml["se"], "bridge")
-    if not change["reliable"]:
+    how = "bridge" if factor == 1.0 else "importance" if change["reliable"] else "refit"
+    if how == "refit":
         refit = found[study.width(name, factor)]
-        return Evidence(refit.get("value"), refit.get("se"), "refit")
-    if log_ml["value"] is None:
-        return Evidence(None, None, "importance")
+        log_ml = refit.get("log_ml", {"value": None, "se": None, "failed": refit.get("failed")})
+    if log_ml["failed"] and how != "importance":  # whose failure is the bridge's
+        failures.append(f"evidence at {factor:g} times the priors' widths: {log_ml['failed']}")
+    if how != "importance" or log_ml["value"] is None:
+        return Evidence(log_ml["value"], log_ml["se"], how)
     error = float(np.hypot(log_ml["se"], change["se"]))
-    return Evidence(log_ml["value"] + change["value"], error, "importance")
+    return Evidence(log_ml["value"] + change["value"], error, how)
 
 
-def _hypothesis_json(one: Hypothesis) -> Json:
+def _hypothesis_json(one: Hypothesis, among: Comparison) -> Json:
     """One entry of `hypotheses`."""
     scores, smc = one.scores, one.smc
     log_ml, log_ml_se = scores.log_ml or (None, None)
@@ -502,20 +508,20 @@ def _hypothesis_json(one: Hypothesis) -> Json:
         "elpd_lfo": None if scores.lfo is None else scores.lfo.total,
         "elpd_lfo_se": None if scores.lfo is None else scores.lfo.se,
         "elpd_lfo_mcse": one.lfo_mcse,
-        "weight_loo": one.weight_family,
-        "weight_lfo": one.weight_lfo,
+        "weight_loo": among.weights_family[one.name],
+        "weight_lfo": among.weights_lfo.get(one.name),
         "log_ml": log_ml,
         "log_ml_se": log_ml_se,
         "log_ml_smc": None if smc is None else smc["value"],
         "log_ml_smc_se": None if smc is None else smc["se"],
-        "posterior_probability": one.probabilities[1.0],
+        "posterior_probability": among.probabilities[1.0][one.name],
         "prior_widths": [
             {
                 "factor": factor,
                 "log_ml": found.value,
                 "log_ml_se": found.se,
                 "how": found.how,
-                "posterior_probability": one.probabilities[factor],
+                "posterior_probability": among.probabilities[factor][one.name],
             }
             for factor, found in one.evidence.items()
         ],
@@ -527,7 +533,7 @@ def _hypothesis_json(one: Hypothesis) -> Json:
 
 def _pair_json(pair: Pair) -> Json:
     """One entry of `differences`."""
-    lfo, log_ml = pair.lfo, pair.log_ml
+    lfo, log_ml, nested = pair.lfo, pair.log_ml, pair.nested
     return {
         "a": pair.a,
         "b": pair.b,
@@ -539,5 +545,7 @@ def _pair_json(pair: Pair) -> Json:
         "se_lfo": None if lfo is None else lfo.se,
         "log_bayes_factor": None if log_ml is None else log_ml.elpd_diff,
         "log_bayes_factor_se": None if log_ml is None else log_ml.se,
+        "log_bayes_factor_savage_dickey": None if nested is None else nested.elpd_diff,
+        "log_bayes_factor_savage_dickey_se": None if nested is None else nested.se,
         "decisive": pair.decisive,
     }

@@ -88,7 +88,8 @@ def _run_once(task: Task, dataset: Dataset, out: Path | None) -> Result:
     except OSError as error:
         raise BayesdenseError(f"{path}: cannot be read: {error.strerror}") from error
     result = run(task, dataset)
-    write_study(path.parent, path.name, json.dumps(result, allow_nan=False) + "\n")
+    if "failed" not in result:  # what failed is tried again
+        write_study(path.parent, path.name, json.dumps(result, allow_nan=False) + "\n")
     return result
 
 

@@ -13,7 +13,10 @@ p(x0 | data) itself, however far x0 lies in the tail.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -33,6 +36,27 @@ from bayesdense.results import Fit
 
 #: Step in the coordinate by which its unit is found.
 _STEP = 1e-4
+
+
+class Nested(NamedTuple):
+    """The hypothesis that another becomes where one of its parameters has a value."""
+
+    kind: str
+    variable: str
+    value: float
+
+
+#: Kind of a trend, without what stands behind an @ -> what is nested in it, all other priors alike.
+NESTED: Final[Mapping[str, Nested]] = MappingProxyType(
+    {
+        "exponential": Nested("flat", "growth_rate", 0.0),
+        "break_known": Nested("exponential", "growth_change", 0.0),
+        "break_free": Nested("exponential", "growth_change", 0.0),
+        "quadratic": Nested("exponential", "growth_slope", 0.0),
+        "power": Nested("exponential", "growth_power", 1.0),
+        "covariate": Nested("exponential", "covariate_slope", 0.0),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +145,11 @@ def nested_factor(fit: Fit, data: Observations, variable: str, value: float = 0.
     log_unit = _log_unit(where, variable, coordinate)
     before = float(log_prior(fit.spec, data, held)[variable].to_numpy()[0, 0]) + log_unit
     return NestedFactor(before - found.value, found.se, found.pareto_k)
+
+
+def nested_in(trend: str) -> Nested | None:
+    """Hypothesis that is nested in a kind of trend; None where there is none, or none known."""
+    return NESTED.get(trend.partition("@")[0])
 
 
 def _with_value(posterior: xr.Dataset, variable: str, value: float) -> xr.Dataset:

@@ -20,6 +20,7 @@ from bayesdense.checks.sampling import convergence, group_draws
 from bayesdense.comparison import hiding, lfo
 from bayesdense.comparison.evidence import log_marginal_likelihood
 from bayesdense.comparison.pointwise import Pointwise, leave_one_out
+from bayesdense.comparison.savage_dickey import nested_factor, nested_in
 from bayesdense.comparison.widths import WIDTHS, reweighted, widened
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
@@ -132,7 +133,8 @@ def hypothesis(task: Task, dataset: Dataset) -> Result:
         },
         "log_ml": _evidence(fitted, data, seeds[1]),
         "widths": {str(factor): _reweighted(fitted, data, factor) for factor in WIDTHS},
-        "smc": _smc(spec, data, seeds[2]) if arguments["smc"] else None,
+        "smc": _smc(spec, data, seeds[2]) if arguments["check"] else None,
+        "nested": _nested(fitted, data) if arguments["check"] else None,
     }
 
 
@@ -141,7 +143,8 @@ def at_width(task: Task, dataset: Dataset) -> Result:
     spec, arguments = widened(task.model, task.arguments["factor"]), task.arguments
     seeds = task.seeds(2)
     fitted = _fit(spec, observe(spec, dataset), dataset, seeds[0], arguments["size"])
-    return _evidence(fitted, observe(fitted.spec, dataset), seeds[1]) | _sampling(fitted)
+    found = _evidence(fitted, observe(fitted.spec, dataset), seeds[1])
+    return {"log_ml": found} | _sampling(fitted)
 
 
 def without_family(task: Task, dataset: Dataset) -> Result:
@@ -218,6 +221,24 @@ def _smc(spec: ModelSpec, data: Observations, seed: int) -> Result | None:
         return None
     found = module.smc(spec, data, seed=seed)
     return {"value": found.log_ml, "se": found.se, "spread": found.spread}
+
+
+def _nested(fitted: Fit, data: Observations) -> Result | None:
+    """Log Bayes factor over the hypothesis nested in this one, or why there is none."""
+    inner = nested_in(fitted.spec.trend)
+    if inner is None:
+        return None
+    try:
+        found = nested_factor(fitted, data, inner.variable, inner.value)
+    except BayesdenseError as error:
+        return {"name": inner.kind, "reliable": False, "problem": str(error)}
+    return {
+        "name": inner.kind,
+        "value": found.log_bayes_factor,
+        "se": found.se,
+        "reliable": found.reliable,
+        "problem": None if found.reliable else f"k-hat {found.pareto_k:.1f}",
+    }
 
 
 def _verdict(checks: Checks) -> Result:

@@ -27,6 +27,9 @@ class Pair:
         Leave-future-out; None where it was not done, or failed for one of them.
     log_ml
         Log Bayes factor and its Monte Carlo error; None where it failed. Never a verdict.
+    nested
+        The same by the Savage-Dickey ratio, where one is nested in the other and it was asked for;
+        None where it is not to be trusted.
     """
 
     a: str
@@ -35,6 +38,7 @@ class Pair:
     llm: Difference
     lfo: Difference | None
     log_ml: Difference | None
+    nested: Difference | None = None
 
     @property
     def better(self) -> str:
@@ -71,12 +75,16 @@ class Scores:
         Predictive densities by unit left out.
     log_ml
         Log marginal likelihood and its error; None where it failed.
+    nested
+        Name of a hypothesis nested in this one, and the log Bayes factor of this one over it; None
+        where there is none that can be trusted.
     """
 
     family: Pointwise
     llm: Pointwise
     lfo: Pointwise | None
     log_ml: tuple[float, float] | None
+    nested: tuple[str, Difference] | None = None
 
 
 def pairs(scores: Mapping[str, Scores]) -> tuple[Pair, ...]:
@@ -91,7 +99,16 @@ def _pair(a: str, b: str, one: Scores, other: Scores) -> Pair:
         (first, first_se), (second, second_se) = one.log_ml, other.log_ml
         log_ml = Difference(first - second, math.hypot(first_se, second_se))
     family, llm = difference(one.family, other.family), difference(one.llm, other.llm)
-    return Pair(a, b, family, llm, lfo, log_ml)
+    return Pair(a, b, family, llm, lfo, log_ml, _nested(a, b, one, other))
+
+
+def _nested(a: str, b: str, one: Scores, other: Scores) -> Difference | None:
+    """Log Bayes factor of `a` over `b` by the Savage-Dickey ratio of the wider one."""
+    if one.nested is not None and one.nested[0] == b:
+        return one.nested[1]
+    if other.nested is not None and other.nested[0] == a:
+        return Difference(-other.nested[1].elpd_diff, other.nested[1].se)
+    return None
 
 
 def beaten_by(found: Sequence[Pair], *, provisional: bool = False) -> dict[str, list[str]]:
