@@ -23,9 +23,11 @@ from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.observations import Observations, observe
 from bayesdense.point.records import fit_line
 from bayesdense.results import Fit
+from bayesdense.simulate import simulate_dataset, write_dataset
 from bayesdense.spec import load_spec
 from bayesdense.studies import backtest as study
 from bayesdense.studies import baselines
+from bayesdense.studies.agreement import thinned
 from bayesdense.studies.backtest import Backtest, backtest
 from bayesdense.studies.baselines import Band, bands, lines_of
 from bayesdense.studies.later import LaterScores, later_scores
@@ -306,6 +308,30 @@ def _made_up(drawn: Floats, observed: Floats) -> LaterScores:
         llms=None,  # type: ignore[arg-type]  # not read
         known_family=np.zeros(n, dtype=bool),
     )
+
+
+@pytest.mark.slow
+def test_coverage_is_in_its_range_in_worlds_that_the_model_made(
+    densing: Dataset, tmp_path: Path
+) -> None:
+    """Of 20 worlds' three coverages at most 8 lie outside their central 95 % (3 expected)."""
+    spec, like = load_spec("joint"), thinned(densing, 40, ("MMLU", "BBH"))
+    outside, ranks = 0, []
+    for seed in range(20):
+        made = simulate_dataset(spec, like=like, seed=seed, name=f"world-{seed}", anonymous=True)
+        where = write_dataset(made.dataset, tmp_path / f"world-{seed}", made.truth)
+        found = backtest(
+            where, origins=["2024-04"], out=tmp_path / f"study-{seed}", executor="serial"
+        )
+        (origin,) = found.origins
+        assert origin["status"] == "done"
+        rows = [row for row in origin["coverage"] if row["benchmark"] == "all"]
+        outside += sum(not row["as_expected"] for row in rows)
+        ranks.append([row["coverage"] - row["expected"] for row in rows])
+    assert outside <= 8
+    bias = np.mean(ranks, axis=0)
+    error = np.std(ranks, axis=0, ddof=1) / np.sqrt(20)
+    assert (np.abs(bias) < 3 * error + 0.01).all(), (bias, error)
 
 
 # ---------------------------------------------------------------- the study

@@ -325,7 +325,8 @@ def _sweep_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     columns = ("definition", "LLMs", "doubles in days (95 %)", "P(growing)", "checks")
     cells = [_sweep_cells(row) for row in done]
     yield table(columns, cells, right=columns[1:4], compact=True)
-    yield ""
+    if len(done) < len(payload["rows"]):
+        yield ""
     for row in payload["rows"]:
         if row["status"] == "failed":
             yield f"failed: {row['axis']} {row['value']}: {row['message']}"
