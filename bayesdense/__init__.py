@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from bayesdense.frozen import score_forecast as score_forecast
     from bayesdense.growth_breaks import GrowthBreak as GrowthBreak
     from bayesdense.growth_breaks import growth_break as growth_break
+    from bayesdense.growth_priors import PriorGrowth as PriorGrowth
+    from bayesdense.growth_priors import prior_growth as prior_growth
     from bayesdense.inference import fit as fit
     from bayesdense.inference import prepare as prepare
     from bayesdense.plots import figure as figure
@@ -69,8 +71,6 @@ if TYPE_CHECKING:
     from bayesdense.plots import plot_trend as plot_trend
     from bayesdense.point import point_estimate as point_estimate
     from bayesdense.prediction import predict as predict
-    from bayesdense.prior_growth import PriorGrowth as PriorGrowth
-    from bayesdense.prior_growth import prior_growth as prior_growth
     from bayesdense.report import report_html as report_html
     from bayesdense.report import write_report as write_report
     from bayesdense.results import Fit as Fit
@@ -108,7 +108,7 @@ _HOMES = {
     "GrowthBreak": "growth_breaks",
     "ModelSpec": "spec",
     "Preview": "approximation",
-    "PriorGrowth": "prior_growth",
+    "PriorGrowth": "growth_priors",
     "ReportError": "errors",
     "SpecError": "errors",
     "Sweep": "studies.sweep",
@@ -157,7 +157,7 @@ _HOMES = {
     "predict": "prediction",
     "prepare": "inference",
     "preview": "approximation",
-    "prior_growth": "prior_growth",
+    "prior_growth": "growth_priors",
     "report_html": "report",
     "score": "scoring",
     "score_forecast": "frozen",

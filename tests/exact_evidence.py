@@ -4,9 +4,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import logsumexp
 
-from bayesdense.observations import Observations
+from bayesdense.observations import Observations, trend_on
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import TRENDS
 
 
 def exact_log_ml(spec: ModelSpec, data: Observations, n_nodes: int = 101) -> float:
@@ -15,10 +14,10 @@ def exact_log_ml(spec: ModelSpec, data: Observations, n_nodes: int = 101) -> flo
     For the shipped priors: Normal for the trend, LogNormal(residual_sd), HalfNormal(family_sd).
     """
     assert data.densities is not None
-    y, trend = data.densities.log_density, TRENDS[spec.trend]
+    y, trend = data.densities.log_density, trend_on(spec, data.llms)
     families = (data.llms.family_idx[:, None] == np.arange(len(data.llms.families))).astype(float)
     basis = trend.basis(data.llms.years)
-    priors = [spec.prior("trend", name) for name in trend.parameters]
+    priors = [spec.prior("trend", name) for name in trend.trend.parameters]
     mean = basis @ np.array([prior.kwargs["mu"] for prior in priors])
     fixed = basis @ np.diag([prior.kwargs["sigma"] ** 2 for prior in priors]) @ basis.T
     log_sds = np.linspace(-2.5, 1.2, n_nodes)

@@ -246,6 +246,7 @@ LOSS, FLOOR, CEILING, SLOPE, MID, ASYM = 0.2, 0.25, 0.95, 20.0, 0.21, 1.7
 FORWARD: dict[str, tuple[float, ...]] = {
     "expit": (-0.4,),
     "log1p_exp": (-0.4,),
+    "positive_part": (0.4,),
     "log_sum_exp": (0.4, -0.1),
     "logit": (0.3,),
     "chinchilla_loss": (N, D, E, A, ALPHA, B, BETA),

@@ -165,7 +165,7 @@ def test_installed_program_fits(program: Path, tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr[-3000:]
     assert json.loads(done.stdout)["checks"]["status"] == "fail"
     names = {path.name for path in (tmp_path / "small").iterdir()}
-    assert names == {"fit.nc", "summary.json", "manifest.json"}
+    assert names == {"fit.nc", "report.html", "summary.json", "manifest.json"}
 
 
 def test_no_tracked_file_names_a_package_registry() -> None:
@@ -193,7 +193,7 @@ def test_version_is_written_once() -> None:
 
 def test_public_names_are_typed_and_lazy() -> None:
     source = (ROOT / "bayesdense" / "__init__.py").read_text(encoding="utf-8")
-    pairs = re.findall(r"^    from bayesdense\.(\w+) import \w+ as (\w+)$", source, re.M)
+    pairs = re.findall(r"^    from bayesdense\.([\w.]+) import \w+ as (\w+)$", source, re.M)
     assert {name: home for home, name in pairs} == bayesdense._HOMES
     assert set(bayesdense.__all__) <= set(dir(bayesdense))
     with pytest.raises(AttributeError, match="no attribute 'doubling'"):

@@ -19,10 +19,10 @@ from bayesdense.components.marginal import MarginalSum
 from bayesdense.dataset import load_dataset
 from bayesdense.engine.kernel_data import is_covered
 from bayesdense.errors import SpecError
+from bayesdense.growth_priors import MOST_FACTOR, PriorGrowth, prior_growth
 from bayesdense.mixtures import with_mixture
 from bayesdense.observations import Observations, observe, trend_on
 from bayesdense.prior_draws import draw_priors, draw_trend
-from bayesdense.prior_growth import MOST_FACTOR, PriorGrowth, prior_growth
 from bayesdense.simulate import simulate_dataset
 from bayesdense.simulate.story import trend_at
 from bayesdense.sizes.mixing import log_likelihoods_at

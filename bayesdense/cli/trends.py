@@ -18,7 +18,7 @@ from bayesdense.wording import told
 
 if TYPE_CHECKING:
     from bayesdense.dataset import Dataset
-    from bayesdense.prior_growth import PriorGrowth
+    from bayesdense.growth_priors import PriorGrowth
     from bayesdense.spec import ModelSpec
 
 _NEEDS_A_DATE: Final = "@DATE"
@@ -88,7 +88,7 @@ def _growth_or_refusal(
     spec: "ModelSpec", data: "Dataset", name: str
 ) -> tuple["PriorGrowth | None", str | None]:
     """Growth under a trend's priors, or why the data cannot carry the trend."""
-    from bayesdense.prior_growth import prior_growth
+    from bayesdense.growth_priors import prior_growth
 
     try:
         return prior_growth(spec, data, [name])[0], None
