@@ -13,6 +13,7 @@ from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Floats
 from bayesdense.build import build_from_observations
 from bayesdense.dataset import load_dataset
+from bayesdense.engine import runs
 from bayesdense.engine.coordinates import Coordinates
 from bayesdense.engine.cut import _REFERENCE_OBSERVED, _REST_OBSERVED, _reference_names
 from bayesdense.engine.kernel_data import is_covered
@@ -341,13 +342,23 @@ def test_scores_at_the_floor_anchor_no_map() -> None:
 
 
 def test_quantile_maps_are_standard_normal_under_the_prior() -> None:
-    _, data, where = laid_out("densities")
+    _, _, where = laid_out("densities")
     for z in (-1.5, 0.0, 2.0):
         found = natural_at(where, np.full(where.size, z))
         assert found["growth_rate"] == pytest.approx(2 * z)
         assert stats.halfnorm.cdf(found["family_sd"]) == pytest.approx(stats.norm.cdf(z))
         assert found["residual_sd"] == pytest.approx(np.exp(-0.2 + 0.5 * z))
-        members = np.bincount(data.llms.family_idx)
+        np.testing.assert_allclose(found["family_effect"], z * found["family_sd"])
+
+
+def test_many_families_are_in_units_of_a_power_of_their_sd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those with more members the power is less: nearer to centred."""
+    spec, data = densities()
+    monkeypatch.setattr(runs, "_MANY_FAMILIES", 1)
+    where = coordinates_of(spec, data)
+    members = np.bincount(data.llms.family_idx)
+    for z in (-1.5, 2.0):
+        found = natural_at(where, np.full(where.size, z))
         units = found["family_sd"] ** (1 / (1 + members))
         np.testing.assert_allclose(found["family_effect"], z * units)
 

@@ -7,8 +7,8 @@ in which that density is nearly round, as tables that `joint_kernel.unpack` read
   standard normal a priori;
 - a hierarchical parameter that data pin: its own log (centred); one that they do not: its offset
   in units of the hierarchical sd (non-centred);
-- an effect of a family: in units of a power of family_sd, between centred and not, the nearer to
-  centred the more members it has;
+- an effect of a family: its offset in units of family_sd; of one family among hundreds in units of
+  a power of it, between centred and not, the nearer to centred the more members it has;
 - ceiling and midpoint of a score map: where LLMs' scores have risen above those of large losses,
   the score of a reference LLM of their median size (`joint_kernel._unpack_map`). These coordinates
   cover midpoints below a loss of 0 as well, where the density is 0;

@@ -23,6 +23,8 @@ from bayesdense.variables import labels_of, sampled_variables
 
 #: Guess of a score map's ceiling, and how far above the scores at high losses those of LLMs pin it.
 _CEILING, _RISEN = 0.94, 0.03
+#: More families than this tell that their sd is not near 0.
+_MANY_FAMILIES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +154,11 @@ def _family_powers(llms: LLMData) -> Floats:
 
     With v the variance that a family's data leave, its effect has posterior variance
     tau^2 v / (tau^2 + v), which is about tau^(2 p) for tau near a guess if p = v / (tau^2 + v): in
-    units of tau^p it has one scale whatever tau is. One LLM leaves about v = tau^2.
+    units of tau^p it has one scale whatever tau is. One LLM leaves about v = tau^2. Of few families
+    tau may be near 0, where only units of tau itself make no neck.
     """
-    return 1 / (1 + np.bincount(llms.family_idx, minlength=len(llms.families)))
+    members = np.bincount(llms.family_idx, minlength=len(llms.families))
+    return 1 / (1 + members) if len(members) > _MANY_FAMILIES else np.ones(len(members))
 
 
 def _anchors(spec: ModelSpec, data: JointObservations) -> Anchors:
