@@ -10,7 +10,8 @@ from bayesdense.laws import Array, expit, log1p_exp, logit
 #: Below this many hits or misses, n S (1 - S) of the observed score, its logit is far from normal.
 FEW_ITEMS = 10.0
 #: Nodes for the normal noise beneath a count: the trapezoid rule, in standard deviations. Exact to
-#: 1e-6 while the noise is below 2 on the logit, as a count of `FEW_ITEMS` is wider than .3.
+#: 1e-6 while the noise is below 2 on the logit, as a count of `FEW_ITEMS` is wider than .3, and to
+#: the 3e-12 that lie beyond the last nodes.
 COUNT_NODES = np.linspace(-7.0, 7.0, 85)
 COUNT_LOG_WEIGHTS = (
     -0.5 * COUNT_NODES**2 - 0.5 * np.log(2 * np.pi) + np.log(COUNT_NODES[1] - COUNT_NODES[0])

@@ -1,11 +1,11 @@
 """A second process that compiles what follows sampling: the right code, and without harm."""
 
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,31 +125,33 @@ def test_a_system_that_starts_no_process_is_no_error(monkeypatch: pytest.MonkeyP
         wait()
 
 
+def test_all_that_is_compiled_is_found_in_the_cache() -> None:
+    ahead.compile_all()
+    assert all(ahead.is_kept(function) for function, _ in ahead.calls())
+
+
 def test_caches_are_looked_for_where_numba_keeps_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file as numba names it, newer than the source; that of an old source does not count."""
+    source = tmp_path / "source.py"
+    source.write_text("import numba\n\n@numba.njit(cache=True)\ndef twice(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    twice = importlib.import_module("source").twice
+    assert not ahead.is_kept(twice)
+    twice(1.0)
+    assert ahead.is_kept(twice)
+    (kept,) = Path(twice.stats.cache_path).glob("source.twice-*.nbi")
+    written = kept.stat().st_mtime + 10
+    os.utime(source, (written, written))  # the same source, written again
+    assert not ahead.is_kept(twice)
+    monkeypatch.setattr(ahead, "calls", lambda: [(twice, (1.0,))])
+    os.utime(kept, (written - 20, written - 20))
+    os.utime(source, (written - 10, written - 10))
     ahead.compile_all()
-    assert all(ahead.is_kept(function) for function, _ in ahead.calls())
-    function, _ = ahead.calls()[-1]
-    os.utime(function.py_func.__code__.co_filename)  # the same source, written again
-    assert not ahead.is_kept(function)
-    ahead.compile_all()
-    assert ahead.is_kept(function)
-    kept = Path(function.stats.cache_path).glob(f"normal.{function.__name__}-*.nbi")
-    copy = tmp_path / next(kept).name
-    copy.touch()
-
-    elsewhere = SimpleNamespace(
-        py_func=function.py_func,
-        __name__=function.__name__,
-        stats=function.stats._replace(cache_path=str(tmp_path)),
-    )
-    assert ahead.is_kept(elsewhere)
-    os.utime(copy, (0, 0))
-    assert not ahead.is_kept(elsewhere)
-    copy.unlink()
-    assert not ahead.is_kept(elsewhere)
+    assert ahead.is_kept(twice)
+    kept.unlink()
+    assert not ahead.is_kept(twice)
 
 
 def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:

@@ -619,7 +619,9 @@ def test_a_fit_of_draws_that_are_no_numbers_is_kept(
     status, out, _ = call("fit", "densing-published", "--out", folder, "--threshold", "90")
     assert status == 1
     assert out.startswith("No answer: 9 of ")  # of growth, and of what follows
-    assert {path.name for path in folder.iterdir()} == {"fit.nc", "summary.json", "manifest.json"}
+    kept = {"fit.nc", "summary.json", "report.html", "manifest.json"}
+    assert {path.name for path in folder.iterdir()} == kept
+    assert "No answer" in (folder / "report.html").read_text(encoding="utf-8")
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     hold(summary, "summary")
     assert summary["growth_rate_per_year"]["median"] is None
