@@ -47,7 +47,7 @@ def normal_target() -> Target:
     def density(z: np.ndarray) -> tuple[float, np.ndarray]:
         return -0.5 * (z - MEAN) @ precision @ (z - MEAN), -precision @ (z - MEAN)
 
-    def whitened(whitening: Whitening, _: np.ndarray) -> Any:
+    def whitened(_: Any, whitening: Whitening, __: np.ndarray) -> Any:
         table = whitening.table
 
         def at(zeta: np.ndarray) -> tuple[float, np.ndarray]:

@@ -363,6 +363,22 @@ def test_many_families_are_in_units_of_a_power_of_their_sd(monkeypatch: pytest.M
         np.testing.assert_allclose(found["family_effect"], z * units)
 
 
+@pytest.mark.parametrize(("spread", "power"), [(0.1, 0.5), (1.0, 1.0)])
+def test_effects_whose_sd_is_away_from_zero_are_partly_centred(spread: float, power: float) -> None:
+    """Units change with the power, what the draws say does not."""
+    _, _, where = laid_out("densities")
+    z = np.random.default_rng(1).normal(size=(2, 50, where.size))
+    block = where.blocks["family_sd"]
+    z[..., block] = 0.5 + spread * z[..., block]
+    found, moved = where.partly_centred(z)
+    before, after = where.natural(z), found.natural(moved)
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, rtol=1e-12)
+    units = before["family_sd"][..., None] ** power
+    effects = before["family_effect"]
+    np.testing.assert_allclose(moved[..., where.blocks["family_effect"]], effects / units)
+
+
 def test_noise_that_no_data_pin_hangs_on_its_mean() -> None:
     """Entries without data are non-centred: they follow the mean; others do not."""
     spec, data = joint()

@@ -23,7 +23,13 @@ from bayesdense.engine.cut import _diagnostics
 from bayesdense.engine.runs import Settings, coordinates_of, part_of
 from bayesdense.engine.sample import Draws, find_whitening, sample_nuts
 from bayesdense.engine.target import Target, kernel_target
-from bayesdense.engine.whiten import Whitening, linear, whiten_at_mode, whiten_by_draws
+from bayesdense.engine.whiten import (
+    Whitening,
+    linear,
+    whiten_at_mode,
+    whiten_by_draws,
+    with_slopes_at_centre,
+)
 from bayesdense.interrupts import noticing_interrupts
 from bayesdense.spec import load_spec
 
@@ -263,11 +269,25 @@ def test_a_search_that_leaves_the_domain_comes_back() -> None:
     assert scale[0, 0] == pytest.approx(np.sqrt(3.0), rel=1e-2)
 
 
-def test_find_whitening_freezes_scales_and_takes_what_is_given(target: Target) -> None:
+def test_find_whitening_takes_what_is_given(target: Target) -> None:
+    """A standard deviation of what is integrated out makes no neck: it is at its mode."""
     centre, _ = parts(find_whitening(target, GIVEN))
-    assert centre[2] == 0.0
-    shift = COVARIANCE[:2, 2] / COVARIANCE[2, 2] * (0.0 - MEAN[2])
-    np.testing.assert_allclose(centre[:2], MEAN[:2] + shift, atol=1e-4)
+    np.testing.assert_allclose(centre, MEAN, atol=1e-4)
+
+
+def test_sds_of_what_is_sampled_make_necks() -> None:
+    """There the density rises without bound; other sds are found at the mode."""
+    spec = load_spec("joint")
+    where = coordinates_of(spec, small_observations(spec))
+    hyper = {name for name in where.blocks if name.endswith("_sd_sd")}
+    exponents = {"param_exponent_sd", "token_exponent_sd", "score_slope_sd", "loss_midpoint_sd"}
+    assert necks(where) == hyper | exponents | {"family_sd"}
+    latent = spec.with_options(implementation="latent")
+    assert "residual_sd" in necks(coordinates_of(latent, small_observations(latent)))
+
+
+def necks(where: Coordinates) -> set[str]:
+    return {name for name, block in where.blocks.items() if where.necks[block].any()}
 
 
 #: Effects 0 and 3 meet each other only through the others: the precision is an arrow.
@@ -301,6 +321,52 @@ def test_local_coordinates_cost_one_normal_each() -> None:
     for slopes in (scale, parts(found, 4)[1]):
         inner = slopes[np.ix_(LOCAL, LOCAL)]
         assert (np.abs(inner[~np.eye(2, dtype=bool)]) < 1e-9).all()
+
+
+def test_slopes_at_the_centre_are_those_of_the_hessian() -> None:
+    """A hundred draws leave slopes of 400 effects in doubt, the density does not."""
+    rng, n = np.random.default_rng(4), 402
+    local = np.arange(n) > 1
+    slopes = 0.5 * rng.normal(size=(n - 2, 2))
+    dense = rng.normal(size=(100, 2))
+    draws = np.column_stack([dense, dense @ slopes.T + rng.normal(size=(100, n - 2))])
+    whitening = whiten_by_draws(draws[None], local)
+
+    def density(zeta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Of straight whitened points: all that the Hessian at 0 sees."""
+        table = whitening.table
+        slope = np.array([step(k) for k in range(n)])
+        z = whitening.apply(np.zeros(n)) + slope * (
+            table.matrix @ zeta[table.dense] + table.bends[:, 5] * zeta
+        )
+        rest = z[local] - slopes @ z[~local]
+        of_z = np.concatenate([slopes.T @ rest - z[~local], -rest])
+        out = table.bends[:, 5] * slope * of_z
+        out[table.dense] += table.matrix.T @ (slope * of_z)
+        return -0.5 * (rest @ rest + z[~local] @ z[~local]), out
+
+    def step(k: int) -> float:
+        shift, width, skew, weight, centre, _ = whitening.table.bends[k]
+        ends = width * np.sinh(weight * (np.arcsinh(centre + np.array([-1e-6, 1e-6])) + skew))
+        return float(np.diff(ends)[0] / 2e-6)
+
+    def misfit(found: Whitening) -> float:
+        """Greatest curvature along what is dense."""
+        table = found.table
+        unit = np.array([step(k) for k in range(n)])
+        root = unit[:, None] * table.matrix
+        rest = root[local] - slopes @ root[~local]
+        return float(np.linalg.eigvalsh(root[~local].T @ root[~local] + rest.T @ rest)[-1])
+
+    assert misfit(whitening) > 4
+    assert misfit(with_slopes_at_centre(whitening, density, local)) < 1.5
+
+
+def test_a_centre_without_density_leaves_the_draws_slopes() -> None:
+    whitening = whiten_by_draws(np.random.default_rng(0).normal(size=(1, 50, 4)), LOCAL)
+    nowhere = lambda zeta: (-np.inf, np.full(4, np.nan))  # noqa: E731
+    assert with_slopes_at_centre(whitening, nowhere, LOCAL) is whitening
+    assert with_slopes_at_centre(whitening, nowhere, np.zeros(4, dtype=bool)) is whitening
 
 
 def test_effects_of_families_are_local() -> None:

@@ -7,8 +7,10 @@ in which that density is nearly round, as tables that `joint_kernel.unpack` read
   standard normal a priori;
 - a hierarchical parameter that data pin: its own log (centred); one that they do not: its offset
   in units of the hierarchical sd (non-centred);
-- an effect of a family: its offset in units of family_sd; of one family among hundreds in units of
-  a power of it, between centred and not, the nearer to centred the more members it has;
+- an effect of a family: its offset in units of family_sd, or of its root once draws show that
+  family_sd stays away from 0; of one family among hundreds in units of a power of it, between
+  centred and not, the nearer to centred the more members it has;
+- a bend of the trend: its offset in units of the root of the bends' sd;
 - ceiling and midpoint of a score map: where LLMs' scores have risen above those of large losses,
   the score of a reference LLM of their median size (`joint_kernel._unpack_map`). These coordinates
   cover midpoints below a loss of 0 as well, where the density is 0;
@@ -20,7 +22,7 @@ z has an entry for every natural parameter, in the same place.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -35,6 +37,11 @@ type Shape = tuple[int, ...]
 _EFFECTS: Mapping[str, str | None] = MappingProxyType(
     {"log_effective_params": None, "density_error": None, "family_effect": "family_sd"}
 )
+#: Power of an sd in the unit of its effects between non-centred (1) and centred (0), and share of
+#: its median above which the sd's lower quantile is away from 0.
+PARTLY, _AWAY = 0.5, 0.5
+#: Variables that stand for every LLM's size where it is sampled.
+_SIZES = frozenset(("log_effective_params", "density_error"))
 _LAW = ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent")
 _MAP = ("score_ceiling", "loss_midpoint")
 _DISTS = MappingProxyType(
@@ -119,12 +126,65 @@ class Coordinates:
         return mask[self.free]
 
     @property
+    def necks(self) -> np.ndarray:
+        """Mask of the coordinates of standard deviations of what is sampled itself.
+
+        As these and what they are of shrink together the density rises without bound.
+        """
+        mask = np.zeros(self.n_theta, dtype=bool)
+        mask[self.priors.second_at[self.priors.second_at >= 0]] = True
+        for name, block in self.blocks.items():
+            if name.endswith("_df") or (name == "residual_sd" and not self._sizes_are_integrated):
+                mask[block] = True
+        return mask[self.free]
+
+    @property
+    def _sizes_are_integrated(self) -> bool:
+        return _SIZES.isdisjoint(self.blocks)
+
+    @property
     def local(self) -> np.ndarray:
         """Mask of the coordinates of effects of families, each with data of its own."""
         mask = np.zeros(self.n_theta, dtype=bool)
         if "family_effect" in self.blocks:
             mask[self.blocks["family_effect"]] = True
         return mask[self.free]
+
+    def partly_centred(self, z: Floats) -> tuple["Coordinates", Floats]:
+        """Measure effects in units of the root of their sd, where draws show it to be away from 0.
+
+        Where data neither pin effects nor leave them open, neither units of their sd nor plain ones
+        make them independent of it; with half the power they nearly are (Papaspiliopoulos, Roberts
+        and Sköld 2003, "Non-centered parameterisations for hierarchical models").
+
+        Parameters
+        ----------
+        z
+            Draws, (chain, draw, n).
+
+        Returns
+        -------
+        tuple
+            The coordinates, and the draws in them.
+        """
+        maps, theta = self.maps, self._vectors(z)
+        power, moved = maps.power.copy(), z.copy()
+        for i, k in enumerate(self.free):
+            at = maps.scale_at[k]
+            if at < 0 or power[k] < 1:
+                continue
+            low, middle = np.quantile(theta[..., at], [0.05, 0.5])
+            if low > _AWAY * middle:
+                power[k] = PARTLY
+                moved[..., i] *= theta[..., at] ** (1 - PARTLY)
+        return replace(self, maps=maps._replace(power=power)), moved
+
+    def _vectors(self, z: Floats) -> Floats:
+        """Theta of points, (..., n) -> (..., n_theta); 0 for what is given."""
+        points = np.ascontiguousarray(z.reshape(-1, z.shape[-1]))
+        nothing = np.zeros(self.n_theta)
+        theta = kernel.unpack_all(points, self.free, nothing, self.maps, self.slots)
+        return theta.reshape(*z.shape[:-1], self.n_theta)
 
     def theta(self, values: Mapping[str, Floats]) -> Floats:
         """Put natural parameters into one vector; 0 where a variable is not among them."""
@@ -182,7 +242,8 @@ def coordinates(
     anchors
         What the LLMs' scores pin of the maps; None: nothing.
     powers
-        Effects -> power of their sd in their unit; absent: 1, non-centred. 0 would be centred.
+        Effects and vectors of the trend -> power of their sd in their unit; absent: 1, non-centred.
+        0 would be centred.
     """
     sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     ends = np.cumsum(list(sizes.values()))
@@ -190,14 +251,14 @@ def coordinates(
         name: slice(int(end) - sizes[name], int(end))
         for name, end in zip(shapes, ends, strict=True)
     }
-    tables = _Tables(int(ends[-1]), blocks, scales)
+    tables = _Tables(int(ends[-1]), blocks, scales, powers or {})
     for name, prior in _all_priors(spec).items():
         if name in blocks:
             tables.prior(name, prior)
             tables.map(name, prior, informed)
     for name, sd in _EFFECTS.items():
         if name in blocks:
-            tables.effect(name, sd, (powers or {}).get(name, 1.0))
+            tables.effect(name, sd)
     if "param_coef" in blocks:
         for name in _LAW:
             if name in blocks:
@@ -235,7 +296,13 @@ def _slots(blocks: Mapping[str, slice]) -> kernel.Slots:
 class _Tables:
     """Tables while they are filled; private to `coordinates`."""
 
-    def __init__(self, n: int, blocks: Mapping[str, slice], scales: Mapping[str, Floats]) -> None:
+    def __init__(
+        self,
+        n: int,
+        blocks: Mapping[str, slice],
+        scales: Mapping[str, Floats],
+        powers: Mapping[str, Floats],
+    ) -> None:
         self._blocks, self._scales = blocks, scales
         self.form, self._dist = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         self._shift, self._scale, self._unit = np.zeros(n), np.ones(n), np.ones(n)
@@ -244,6 +311,9 @@ class _Tables:
             np.full(n, -1, dtype=np.int64) for _ in range(4)
         )
         self._power = np.ones(n)
+        for name, power in powers.items():
+            if name in blocks:
+                self._power[blocks[name]] = power
         self._first, self._second, self._prior_unit = np.zeros(n), np.ones(n), np.ones(n)
 
     def maps(self, log_centre: Floats, anchors: Anchors | None) -> kernel.Maps:
@@ -309,13 +379,13 @@ class _Tables:
         self._first[at] = self._number(kwargs.get("mu", 0.0)) * unit
         self._second[at] = sigma * unit
 
-    def effect(self, name: str, sd: str | None, power: Floats | float) -> None:
+    def effect(self, name: str, sd: str | None) -> None:
         """Normal effects in units of their sd; other variables without a prior as they are."""
         at = self._blocks[name]
         self.form[at] = kernel.LINEAR
         if sd is not None:
             self._scale_at[at] = self._second_at[at] = self._blocks[sd].start
-            self._dist[at], self._power[at] = kernel.NORMAL, power
+            self._dist[at] = kernel.NORMAL
 
     def map(self, name: str, prior: Prior, informed: Mapping[str, Floats]) -> None:
         """Map of one variable by the form of its prior."""

@@ -9,7 +9,7 @@ from bayesdense.arrays import Floats
 from bayesdense.engine.runs import Posterior, Settings, as_dataset, part_of, target_of
 from bayesdense.engine.sample import Draws, Progress, find_whitening, sample_nuts
 from bayesdense.engine.target import Target
-from bayesdense.engine.whiten import Whitening, whiten_by_draws
+from bayesdense.engine.whiten import Whitening, whiten_by_draws, with_slopes_at_centre
 from bayesdense.errors import SpecError
 from bayesdense.mixtures import with_mixture
 from bayesdense.observations import Observations
@@ -68,7 +68,7 @@ def prepare_on(spec: ModelSpec, data: Observations, settings: Settings, seed: in
     if used != spec:
         _LOG.info("grid of sizes refined to a spacing of %g", used.options.quadrature_spacing)
         target = target_of(used, data)
-    whitening = whiten_by_draws(first.z, target.coordinates.local)
+    target, whitening = _learnt(target, first)
     built = ready - began - target.compile_seconds
     return Prepared(used, target, whitening, built, time.perf_counter() - ready)
 
@@ -89,6 +89,7 @@ def sample_prepared(prepared: Prepared, data: Observations, settings: Settings) 
             "or what the model needs for them); prepare the model on it"
         )
     built = time.perf_counter() - began - target.compile_seconds
+    target = target.in_units_of(prepared.target)
     again = replace(prepared, target=target, build_seconds=built, pilot_seconds=0.0)
     return _sample(again, settings, settings.seeds(1)[0])
 
@@ -122,12 +123,19 @@ def _refined(
 def pilot_and_main(target: Target, settings: Settings) -> Draws:
     """Run a pilot and a main run of one target."""
     pilot, main = settings.seeds(2)
-    return _main(
-        target,
-        whiten_by_draws(_pilot(target, settings, pilot).z, target.coordinates.local),
-        settings,
-        main,
-    )
+    return _main(*_learnt(target, _pilot(target, settings, pilot)), settings, main)
+
+
+def _learnt(target: Target, pilot: Draws) -> tuple[Target, Whitening]:
+    """Choose units of effects and whiten by a pilot run's draws.
+
+    Effects of families are whitened by the Hessian at their centre.
+    """
+    where, z = target.coordinates.partly_centred(pilot.z)
+    used = replace(target, coordinates=where)
+    whitening = whiten_by_draws(z, where.local)
+    density = used.whitened(whitening, used.nothing_given)
+    return used, with_slopes_at_centre(whitening, density, where.local)
 
 
 def _pilot(target: Target, settings: Settings, seed: int) -> Draws:

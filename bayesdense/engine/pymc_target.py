@@ -70,7 +70,6 @@ def _compile(coordinates: Coordinates, model: pm.Model, terms: Sequence[str] | N
     # The maps keep every parameter inside its support: PyMC's checks of it only cost time.
     mode = get_mode("NUMBA").including("local_remove_check_parameter")
     density = pytensor.function([theta], [value, pt.grad(value, theta)], mode=mode).vm.jit_fn
-    free, maps, slots = coordinates.free, coordinates.maps, coordinates.slots
     unpack, pull_back, colour, discolour = (
         kernel.unpack,
         kernel.pull_back,
@@ -88,7 +87,8 @@ def _compile(coordinates: Coordinates, model: pm.Model, terms: Sequence[str] | N
         pulled = pull_back(whole, theta, maps, slots, gradient.copy())[free]
         return discolour(table, pulled, slope, log_slope, value.item() + log_jacobian)
 
-    def whitened(whitening: Whitening, given: Floats) -> LogDensity:
+    def of(where: Coordinates, whitening: Whitening, given: Floats) -> LogDensity:
+        free, maps, slots = where.free, where.maps, where.slots
         return lambda zeta: compiled(zeta, whitening.table, given, free, maps, slots)
 
-    return ready(Target(coordinates, whitened, None, 0.0), began)
+    return ready(Target(coordinates, of, None, 0.0), began)

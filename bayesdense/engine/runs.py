@@ -10,7 +10,7 @@ from scipy.special import logit
 
 from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Floats
-from bayesdense.engine.coordinates import Anchors, Coordinates, coordinates
+from bayesdense.engine.coordinates import PARTLY, Anchors, Coordinates, coordinates
 from bayesdense.engine.kernel_data import TERMS, is_covered, kernel_data
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.target import Target, kernel_target
@@ -145,7 +145,8 @@ def coordinates_of(
         given=given,
         guesses=guesses,
         anchors=anchors,
-        powers={"family_effect": _family_powers(data.llms)},
+        powers={"family_effect": _family_powers(data.llms)}
+        | {name: np.full(shapes[name], PARTLY) for name in trend_named(spec.trend).dims},
     )
 
 
@@ -184,7 +185,7 @@ def _anchors(spec: ModelSpec, data: JointObservations) -> Anchors:
 
 
 def _of_trend(spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
-    """Vectors of the trend: sampled about 0 where data pin them, else in units of their sd."""
+    """Vectors of the trend: about 0 where data pin them, else in units of the root of their sd."""
     trend = trend_named(spec.trend)
     return {name: np.full(shapes[name], float(name in trend.pinned)) for name in trend.dims}
 

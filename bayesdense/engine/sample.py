@@ -27,6 +27,9 @@ type CompiledModel = Any
 type Progress = Callable[[int, int, int], None]
 
 _POLL_SECONDS = 0.05
+#: Mean acceptance that step sizes are adapted to. In many dimensions .651 costs least (Beskos et
+#: al. 2013, Bernoulli 19); in a hundred a curved corner asks for smaller steps than the rest.
+_ACCEPTANCE, _OF_MANY, _MANY = 0.8, 0.65, 1000
 _KEPT_STATS = (
     "diverging",
     "depth",
@@ -49,12 +52,10 @@ class Draws:
 
 
 def find_whitening(target: Target, given: Floats | None = None) -> Whitening:
-    """Whiten at the mode over everything but standard deviations."""
+    """Whiten at the mode over everything but standard deviations of what is sampled itself."""
     where = target.coordinates
     with threadpool_limits(limits=1):
-        return whiten_at_mode(
-            target.log_density(given), where.start, where.scale_parameters, where.local
-        )
+        return whiten_at_mode(target.log_density(given), where.start, where.necks, where.local)
 
 
 def sample_nuts(
@@ -91,6 +92,7 @@ def sample_nuts(
                 cores=cores,
                 seed=seed,
                 adaptation="diag",
+                target_accept=_ACCEPTANCE if target.coordinates.size < _MANY else _OF_MANY,
                 save_warmup=False,
                 progress_bar=False,
                 progress_callback=_watch(progress) if progress else None,
@@ -132,7 +134,8 @@ def _is_finished(sampler: Sampler) -> bool:
 def _compiled_model(target: Target, whitening: Whitening, given: Floats) -> CompiledModel:
     """Wrap the target as nutpie's model; every chain calls the same compiled function."""
     n, names = target.coordinates.size, ["zeta"]
-    if target.packed is not None:
+    words = target.packed(whitening, given)
+    if words is not None:
         log_density, copy = native()
         return CompiledPyMCModel(
             dims={},
@@ -143,7 +146,7 @@ def _compiled_model(target: Target, whitening: Whitening, given: Floats) -> Comp
             initial_point_func=partial(_start, n),
             shared_data={},
             shared_var_keys={},
-            user_data=target.packed(whitening, given),
+            user_data=words,
             n_expanded=n,
             shape_info=(names, [slice(0, n)], [(n,)]),
             logp_func=None,

@@ -28,9 +28,9 @@ class Target:
     ----------
     coordinates
         What z means.
-    whitened
-        (whitening, theta of what is given) -> log density of whitened points.
-    packed
+    density
+        (coordinates, whitening, theta of what is given) -> log density of whitened points.
+    words
         The same as words for `joint_kernel.native`, which a sampler calls without
         Python; None where PyTensor computes the density.
     compile_seconds
@@ -38,9 +38,22 @@ class Target:
     """
 
     coordinates: Coordinates
-    whitened: Callable[[Whitening, Floats], LogDensity]
-    packed: Callable[[Whitening, Floats], kernel.Words] | None
+    density: Callable[[Coordinates, Whitening, Floats], LogDensity]
+    words: Callable[[Coordinates, Whitening, Floats], kernel.Words] | None
     compile_seconds: float
+
+    def whitened(self, whitening: Whitening, given: Floats) -> LogDensity:
+        """Log density of whitened points, given a theta of what is held fixed."""
+        return self.density(self.coordinates, whitening, given)
+
+    def packed(self, whitening: Whitening, given: Floats) -> kernel.Words | None:
+        """Words of `whitened`; None where PyTensor computes it."""
+        return None if self.words is None else self.words(self.coordinates, whitening, given)
+
+    def in_units_of(self, other: "Target") -> "Target":
+        """The same density in coordinates that measure effects as another's, of one shape, do."""
+        maps = self.coordinates.maps._replace(power=other.coordinates.maps.power)
+        return replace(self, coordinates=replace(self.coordinates, maps=maps))
 
     @property
     def nothing_given(self) -> Floats:
@@ -56,15 +69,14 @@ class Target:
 def kernel_target(coordinates: Coordinates, data: kernel.Data) -> Target:
     """Target of a joint model whose terms `joint_kernel` has."""
     began = time.perf_counter()
-    free, maps, priors = coordinates.free, coordinates.maps, coordinates.priors
 
-    def packed(whitening: Whitening, given: Floats) -> kernel.Words:
-        return kernel.pack(maps, priors, data, free, given, whitening.table)
+    def words(where: Coordinates, whitening: Whitening, given: Floats) -> kernel.Words:
+        return kernel.pack(where.maps, where.priors, data, where.free, given, whitening.table)
 
-    def whitened(whitening: Whitening, given: Floats) -> LogDensity:
-        return kernel.called(packed(whitening, given))
+    def density(where: Coordinates, whitening: Whitening, given: Floats) -> LogDensity:
+        return kernel.called(words(where, whitening, given))
 
-    return ready(Target(coordinates, whitened, packed, 0.0), began)
+    return ready(Target(coordinates, density, words, 0.0), began)
 
 
 def ready(target: Target, began: float) -> Target:
