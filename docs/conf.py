@@ -11,7 +11,8 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-logging.getLogger("pytensor").setLevel(logging.WARNING)  # tells of every option at INFO
+for talkative in ("arviz", "pytensor"):  # at INFO, of each option and each import
+    logging.getLogger(talkative).setLevel(logging.WARNING)
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "_ext"), str(HERE.parent)]

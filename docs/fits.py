@@ -1,14 +1,16 @@
-"""The fits that the pages and figures of the documentation read: `uv run docs/fits.py`.
+"""The fits that the pages and figures of the documentation read: `uv run docs/fits.py [--readme]`.
 
 Each is made as a reader would make it, by the command that `COMMANDS` names, into the folder
 `docs/gallery/fits`, which git ignores. `made.json` beside them says the command, the commit, the
 seconds that it took and the digest of all that decides a fit (code, models, data): it is made again
-if and only if that digest has changed.
+if and only if that digest has changed. With `--readme` what the first one printed becomes the
+output that the README shows.
 """
 
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -61,6 +63,7 @@ def _make(name: str, command: tuple[str, ...]) -> dict[str, object]:
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     if done.returncode:
         raise SystemExit(f"docs/fits.py: {name}: exit status {done.returncode}\n{done.stdout}")
@@ -90,5 +93,17 @@ def _read_note() -> dict[str, dict[str, object]]:
     return json.loads(NOTE.read_text(encoding="utf-8")) if NOTE.exists() else {}
 
 
+def show_in_readme() -> None:
+    """Put what `bayesdense fit` printed between the README's marks."""
+    readme = ROOT / "README.md"
+    printed = (WHERE / "fits" / "densing.txt").read_text(encoding="utf-8").rstrip()
+    block = f"\\1\n```text\n{printed}\n```\n\\2"
+    marks = r"(<!-- output of `bayesdense fit` -->).*(<!-- end of output -->)"
+    shown = re.sub(marks, block, readme.read_text(encoding="utf-8"), flags=re.S)
+    readme.write_text(shown, encoding="utf-8")
+
+
 if __name__ == "__main__":
     print(json.dumps(make(), indent=1))
+    if "--readme" in sys.argv[1:]:
+        show_in_readme()
