@@ -65,6 +65,9 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "image_scrapers": ("written.figures",),
     "reset_modules": (),
+    "within_subsection_order": "written.AsListed",
+    "notebook_extensions": set(),
+    "min_reported_time": 3600,  # seconds: of no interest
     "copyfile_regex": r"$^",
     "show_memory": False,
     "show_signature": False,
@@ -82,11 +85,14 @@ html_show_sphinx = False
 html_copy_source = False
 
 
-def make_fits(app: Sphinx) -> None:
-    """Make the fits that pages and figures read, before any page is read."""
-    fits.make()
+def make_fits(app: Sphinx, _config: object) -> None:
+    """Make the fits that pages and figures read, before anything else, and say what made them."""
+    made = fits.make()["densing"]
+    app.config.rst_epilog = f".. |command| replace:: ``{made['command']}``\n" + (
+        f".. |commit| replace:: ``{made['commit']}``\n"
+    )
 
 
 def setup(app: Sphinx) -> None:
     """Run `fits.py` before the gallery's scripts."""
-    app.connect("builder-inited", make_fits, priority=1)
+    app.connect("config-inited", make_fits, priority=1)

@@ -113,8 +113,10 @@ def variants() -> list[dict[str, Any]]:
 def rows(page: str, heading: str) -> list[list[str]]:
     """Cells of the rows of the first table below a heading."""
     text = (ROOT / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1]
-    lines = re.findall(r"^\|(.+)\|$", text.split("\n## ")[0], flags=re.M)
-    return [[cell.strip(" *`") for cell in line.split("|")] for line in lines[2:]]
+    first = re.search(r"(?:^\|.+\|\n)+", text, flags=re.M)
+    assert first is not None
+    lines = [line.strip("|") for line in first[0].splitlines()]
+    return [[re.sub("[*`]", "", cell).strip() for cell in line.split("|")] for line in lines[2:]]
 
 
 def test_one_choice_at_a_time() -> None:
@@ -141,6 +143,53 @@ def test_joint_beside_cut() -> None:
     assert f"| {cut['doubling_time_days']['median'] / DAYS_PER_MONTH:.1f} (" in page
     assert f"lower bound only | 0 | {cut['n_lower_bound_only']} |" in page
     assert main["n_lower_bound_only"] == 0
+
+
+def test_recovery_as_the_model_tells_it() -> None:
+    page = said("docs/explanation/model.md")
+    found, flat = evidence("recovery-prior")["summary"], evidence("recovery-flat")["summary"]
+    low_high = " to ".join(short(value) for value in found["bonferroni_band"])
+    for text in (
+        f"Of {found['n_parameters']} global parameters none has an rms",
+        f"({low_high}); {found['outside_single_band']} lie outside the band of a single one",
+        f"where {found['allowed_outside_single_band']:.1f} are allowed.",
+        f"hold the truth in {found['growth_covered']} of {found['n_jobs']}.",
+        f"rank scores is {found['bias']['growth_rate']:.2f} standard errors",
+        f"R-hat to {flat['max_rhat']:.3f}, ESS from {flat['min_ess_bulk']:.0f}",
+    ):
+        assert text in page
+    assert found["outside_bonferroni"] == []
+
+
+# --- speed ------------------------------------------------------------------------------------
+
+SETTINGS = {
+    "bayesdense fit, 4 x 1000": "bayesdense 4x1000",
+    "textbook centred, pm.sample()": "textbook centred pm.sample",
+    "textbook non-centred, pm.sample()": "textbook non_centred pm.sample",
+    "textbook centred, nutpie with 1,000 steps of tuning": "textbook centred nutpie",
+}
+
+
+def test_speed() -> None:
+    table, made = rows("docs/explanation/speed.md", "## Measured"), evidence("speed-quick")
+    for row in table:
+        (name,) = (key for key in made["settings"] if key.startswith(SETTINGS[row[0]]))
+        found = made["settings"][name]
+        per_second = found["ess_per_second"]
+        median, low, high = (float(per_second[part]) for part in ("median", "min", "max"))
+        numbers = [float(number.replace(",", "")) for number in re.findall(r"[\d,]*\.?\d+", row[3])]
+        assert numbers == pytest.approx([median, low, high], rel=0.03, abs=0.05)
+        assert float(row[1]) == pytest.approx(found["sample_s"]["median"], rel=0.03)
+        assert int(row[2].replace(",", "")) == round(found["worst_ess"]["median"])
+        assert float(row[5]) == pytest.approx(found["max_rhat"]["median"], abs=0.006)
+        assert [int(row[6]), int(row[7])] == [
+            round(found[part]["median"]) for part in ("divergences", "steps_per_draw")
+        ]
+    page = said("docs/explanation/speed.md")
+    assert f"That is {made['ess_per_second_ratio_vs_textbook_pymc']:.0f} times the textbook" in page
+    for caches, wall in (("there", "warm_seconds"), ("empty", "cold_seconds")):
+        assert f"| caches {caches} | {made[wall]:.1f} |" in page
 
 
 # --- the paper --------------------------------------------------------------------------------
