@@ -251,6 +251,19 @@ def test_blocks_run(
                 line.rstrip() for line in reader.printed.strip("\n").splitlines()
             ]
 
+    if page.name == "trends.md":
+        told_as_quoted(page, bd.growth_break(reader.names["fit"]))
+
+
+def told_as_quoted(page: Path, found: bd.GrowthBreak) -> None:
+    """Hold a quoted sentence to what the fit of its page says: numbers differ by rounding only."""
+    lines = re.findall(r"^> (.+)$", page.read_text(encoding="utf-8"), flags=re.M)
+    number = re.compile(r"-?\d+\.\d+")
+    quoted, said = (" ".join(" ".join(lines).split()), repr(found).replace("95%", "95 %"))
+    assert number.sub("#", quoted) == number.sub("#", said)
+    pairs = zip(number.findall(quoted), number.findall(said), strict=True)
+    assert all(abs(float(one) - float(other)) <= 0.11 for one, other in pairs), said
+
 
 def test_whatever_is_made_smaller_is_on_a_page() -> None:
     shown = "\n".join(text for page in PAGES for kind, text in blocks(page))
