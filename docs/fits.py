@@ -3,14 +3,13 @@
 Each is made as a reader would make it, by the command that `COMMANDS` names, into the folder
 `docs/gallery/fits`, which git ignores. `made.json` beside them says the command, the commit, the
 seconds that it took and the digest of all that decides a fit (code, models, data): it is made again
-if and only if that digest has changed. With `--readme` what the first one printed becomes the
+if and only if that digest has changed. With `--readme` what that of `densing` printed becomes the
 output that the README shows.
 """
 
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -20,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 WHERE = ROOT / "docs" / "gallery"
 NOTE = WHERE / "fits" / "made.json"
 # In the order of their making: the arguments of `bayesdense`, run in `WHERE`.
-COMMANDS = {
-    "densing": ("fit", "densing", "--force"),
-    "densing-published": ("fit", "densing-published", "--force"),
-}
+COMMANDS = {"densing": ("fit", "densing", "--force")}
+
+# What stands between them in the README is printed by `bayesdense fit`.
+MARKS = ("<!-- output of `bayesdense fit` -->", "<!-- end of output -->")
 
 
 def make() -> dict[str, dict[str, object]]:
@@ -97,10 +96,10 @@ def show_in_readme() -> None:
     """Put what `bayesdense fit` printed between the README's marks."""
     readme = ROOT / "README.md"
     printed = (WHERE / "fits" / "densing.txt").read_text(encoding="utf-8").rstrip()
-    block = f"\\1\n```text\n{printed}\n```\n\\2"
-    marks = r"(<!-- output of `bayesdense fit` -->).*(<!-- end of output -->)"
-    shown = re.sub(marks, block, readme.read_text(encoding="utf-8"), flags=re.S)
-    readme.write_text(shown, encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
+    before, after = text.partition(MARKS[0])[0], text.partition(MARKS[1])[2]
+    block = f"{MARKS[0]}\n```text\n{printed}\n```\n{MARKS[1]}"
+    readme.write_text(before + block + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

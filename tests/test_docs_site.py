@@ -103,3 +103,21 @@ def test_fits_are_made_again_when_the_code_or_the_data_have_changed(
     (tmp_path / "bayesdense" / "laws.py").write_text("a third")
     with pytest.raises(SystemExit, match="one: exit status 1"):
         fits.make()
+
+
+def test_the_readme_shows_what_the_fit_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = from_docs("fits")
+    (tmp_path / "fits").mkdir()
+    (tmp_path / "fits" / "densing.txt").write_text("every 1.0 months\n", encoding="utf-8")
+    marks = ("<!-- output of `bayesdense fit` -->", "<!-- end of output -->")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "README.md").write_text(readme, encoding="utf-8")
+    monkeypatch.setattr(fits, "ROOT", tmp_path)
+    monkeypatch.setattr(fits, "WHERE", tmp_path)
+    fits.show_in_readme()
+    shown = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert f"{marks[0]}\n```text\nevery 1.0 months\n```\n{marks[1]}" in shown
+    assert shown.split(marks[0])[0] == readme.split(marks[0])[0]
+    assert shown.split(marks[1])[1] == readme.split(marks[1])[1]
