@@ -38,6 +38,8 @@ class Preview:
         and its width too.
     dataset, model
         Their names.
+    seed
+        Of the draws.
     seconds
         What it took.
     """
@@ -110,6 +112,11 @@ def preview(spec: ModelSpec, dataset: Dataset, *, seed: int = DEFAULT_SEED) -> P
         The model and the data, as in `fit`.
     seed
         Of the draws.
+
+    Returns
+    -------
+    Preview
+        Draws of growth under the approximation, and the k-hat that judges it.
 
     Raises
     ------

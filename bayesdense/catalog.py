@@ -17,13 +17,35 @@ def shipped_root() -> Path:
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Names of the shipped datasets, in alphabetical order."""
+    """Name the shipped datasets, in alphabetical order.
+
+    Returns
+    -------
+    tuple of str
+        What `load_dataset` takes; it takes the path of a folder as well.
+
+    Examples
+    --------
+    >>> "densing" in dataset_names()
+    True
+    """
     folder = shipped_root() / "data"
     return tuple(sorted(card.parent.name for card in folder.glob(f"*/{CARD}")))
 
 
 def model_names() -> tuple[str, ...]:
-    """Names of the shipped models, in alphabetical order."""
+    """Name the shipped models, in alphabetical order.
+
+    Returns
+    -------
+    tuple of str
+        What `load_spec` takes; it takes the path of a TOML file as well.
+
+    Examples
+    --------
+    >>> "joint" in model_names()
+    True
+    """
     return tuple(sorted(path.stem for path in (shipped_root() / "models").glob("*.toml")))
 
 

@@ -47,10 +47,26 @@ def growth_rate(fit: Fit, at: str | None = None, *, group: str | None = None) ->
 
     Parameters
     ----------
+    fit
+        A fit.
     at
         ISO date at which it is read; by default the last release of the dataset.
     group
         Under the trend `groups`: the group of which it is read.
+
+    Returns
+    -------
+    Estimate
+        All draws, in 1/year.
+
+    Raises
+    ------
+    BayesdenseError
+        Density may be infinite by that date (trend `hyperbolic`), or there is no such group.
+
+    Examples
+    --------
+    ``growth_rate(fit).interval(0.95)``
     """
     date = _date(at) if at else last_release(fit)
     trend_there = _trend_of(fit, group)
@@ -92,10 +108,22 @@ def doubling_time(fit: Fit, at: str | None = None, *, group: str | None = None) 
 
     Parameters
     ----------
+    fit
+        A fit.
     at
         ISO date at which it is read; by default the last release of the dataset.
     group
         Under the trend `groups`: the group of which it is read.
+
+    Returns
+    -------
+    DoublingTime
+        All draws; its interval has an infinite end where that of growth holds zero.
+
+    Raises
+    ------
+    BayesdenseError
+        As `growth_rate`.
 
     Examples
     --------
@@ -251,6 +279,25 @@ def effective_params(fit: Fit) -> xr.DataArray:
 
     The size of the reference LLM which, trained on D0 tokens, scores as this LLM does. To be
     summarised by quantiles: its mean can be infinite.
+
+    Parameters
+    ----------
+    fit
+        A fit of a joint model.
+
+    Returns
+    -------
+    xarray.DataArray
+        With `release_date` on `llm` and ``attrs["units"]``.
+
+    Raises
+    ------
+    BayesdenseError
+        The fit is of densities only, and so knows no sizes.
+
+    Examples
+    --------
+    ``effective_params(fit).quantile([0.025, 0.5, 0.975], ["chain", "draw"])``
     """
     return _exp(log_effective_params(fit), "effective_params", "parameters")
 
@@ -264,6 +311,20 @@ def density(fit: Fit) -> xr.DataArray:
     """Density of each LLM (effective size over parameters), dims (chain, draw, llm).
 
     To be summarised by quantiles: its mean can be infinite.
+
+    Parameters
+    ----------
+    fit
+        A fit.
+
+    Returns
+    -------
+    xarray.DataArray
+        With `release_date` on `llm`.
+
+    Examples
+    --------
+    ``density(fit).sel(llm="Qwen2.5-7B").quantile(0.5)``
     """
     return _exp(log_density(fit), "density", "1")
 
@@ -295,7 +356,12 @@ def llm_estimates(fit: Fit) -> xr.Dataset:
 
 
 def benchmark_parameters(fit: Fit) -> xr.Dataset:
-    """Parameters of every benchmark's loss law and score map, draw by draw.
+    """Read the parameters of every benchmark's loss law and score map, draw by draw.
+
+    Parameters
+    ----------
+    fit
+        A fit of a joint model.
 
     Returns
     -------
@@ -331,12 +397,18 @@ def benchmark_parameters(fit: Fit) -> xr.Dataset:
 
 
 def benchmark_table(fit: Fit) -> pd.DataFrame:
-    """Medians and 95 % intervals of `benchmark_parameters`, one row per benchmark and parameter.
+    """Tabulate medians and 95 % intervals of `benchmark_parameters`.
+
+    Parameters
+    ----------
+    fit
+        A fit of a joint model.
 
     Returns
     -------
     pandas.DataFrame
-        benchmark, parameter, unit (the benchmark's own), median, eti95_lower, eti95_upper.
+        One row per benchmark and parameter, with the columns benchmark, parameter, unit (the
+        benchmark's own), median, eti95_lower, eti95_upper.
     """
     draws = benchmark_parameters(fit)
     units = dict(zip(draws[BENCHMARK].values.tolist(), draws["loss_unit"].values, strict=True))

@@ -145,6 +145,7 @@ def diff(first: Fit, second: Fit) -> FitDifference:
     Returns
     -------
     FitDifference
+        What moved, with a sentence in ``statement``.
 
     Raises
     ------

@@ -8,7 +8,15 @@ class BayesdenseError(Exception):
 
 
 class DatasetError(BayesdenseError):
-    """A dataset that cannot be used; `problems` holds one line per problem, all of them at once."""
+    """A dataset that cannot be used; `problems` holds one line per problem, all of them at once.
+
+    Parameters
+    ----------
+    source
+        Name or folder of the dataset.
+    problems
+        One line each.
+    """
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source

@@ -61,7 +61,7 @@ def frontier_readings(
     fit
         A fit.
     quantile
-        q, between 0 and 1.
+        The share q, between 0 and 1.
     dataset
         The data that were fitted, for the paper's estimate; None: without it.
 

@@ -138,6 +138,16 @@ def freeze_forecast(
 def load_forecast(path: str | Path) -> FrozenForecast:
     """Read a frozen forecast.
 
+    Parameters
+    ----------
+    path
+        A file that `freeze_forecast` or ``bayesdense forecast --freeze`` wrote.
+
+    Returns
+    -------
+    FrozenForecast
+        The draws that predict scores, and when they were frozen.
+
     Raises
     ------
     BayesdenseError

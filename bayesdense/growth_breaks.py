@@ -97,6 +97,16 @@ def growth_break(fit: Fit) -> GrowthBreak:
     interval lies above the other's median, or that the ratio of two point estimates is large, is
     no test of it.
 
+    Parameters
+    ----------
+    fit
+        A fit whose trend is `break_known` or `break_free`.
+
+    Returns
+    -------
+    GrowthBreak
+        Growth before and after the date, their difference, and the date.
+
     Raises
     ------
     BayesdenseError

@@ -27,7 +27,17 @@ from bayesdense.wording import MAX_SHOWN, nearest_of, printable, told
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A statistical model as a value: made by `load_spec`, changed by `with_options`."""
+    """A statistical model as a value: made by `load_spec`, changed by `with_options`.
+
+    Attributes
+    ----------
+    name, title, description, references
+        As in its file; references are keys of works.
+    options
+        What holds for the whole model: D0, count of parameters, feedback, implementation.
+    components
+        Each term of the generative story by name, with its kind and its priors.
+    """
 
     name: str
     title: str
@@ -140,6 +150,16 @@ class ModelSpec:
 
 def load_spec(name_or_path: str | Path) -> ModelSpec:
     """Load a model by its shipped name (`joint`, `trend_only`) or from a TOML file.
+
+    Parameters
+    ----------
+    name_or_path
+        Name of a shipped model, or a TOML file; a `Path` is a path first.
+
+    Returns
+    -------
+    ModelSpec
+        The whole model, checked.
 
     Raises
     ------

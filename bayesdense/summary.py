@@ -54,6 +54,8 @@ def summarize(
 
     Parameters
     ----------
+    fit
+        A fit.
     checks
         What `bayesdense.check(fit)` gave.
     threshold_days

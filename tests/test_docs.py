@@ -44,10 +44,31 @@ def commands(page: Path) -> Iterator[list[str]]:
             yield shlex.split(found.split(" > ")[0].split("&&")[0])
 
 
+def anchors(page: Path) -> set[str]:
+    """Names that the headings of a page have on GitHub and on the site."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", text(page)), flags=re.M)
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+def dead(page: Path, link: str) -> bool:
+    """Whether a link inside the repository names no file, or no heading of it."""
+    name, _, anchor = link.partition("#")
+    target = page.parent / name if name else page
+    return not target.exists() or bool(anchor and anchor not in anchors(target))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = [link.split("#")[0] for link in LINK.findall(text(page)) if "://" not in link]
-    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+    inside = [link for link in LINK.findall(text(page)) if "://" not in link]
+    assert [link for link in inside if dead(page, link)] == []
+
+
+def test_dead_links_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# One `two`, three\n\n```text\n# no heading\n```\n", encoding="utf-8")
+    links = {link: dead(page, link) for link in ("page.md#one-two-three", "#no-heading", "x.md")}
+    assert links == {"page.md#one-two-three": False, "#no-heading": True, "x.md": True}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

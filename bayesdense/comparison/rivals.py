@@ -223,10 +223,12 @@ def compare(
         Second opinions on marginal likelihoods: sequential Monte Carlo where it is offered (given
         densities, a normal residual, fewer than 10 parameters), and the Savage-Dickey ratio of
         hypotheses nested in one another.
-    draws, tune, chains, cores
+    draws, tune, chains
         Of every fit, as in `fit`.
     seed
         Root of all random numbers.
+    cores
+        Of every fit, as in `fit`.
     out
         Folder for `compare.json` and, while the comparison runs, what is finished of it; new or
         empty. None: nothing is written.
@@ -240,6 +242,7 @@ def compare(
     Returns
     -------
     Comparison
+        Of every pair, with the verdict; also as JSON.
 
     Raises
     ------

@@ -92,10 +92,12 @@ def write_report(
 
     Parameters
     ----------
-    fit, summary, dataset
+    fit
         As for `report_html`.
     path
         The file, replaced where it is there; its folder exists.
+    summary, dataset
+        As for `report_html`.
 
     Returns
     -------

@@ -1,0 +1,273 @@
+"""Figures that pages quote are those of the evidence, of the data or of the code: none is typed."""
+
+import json
+import re
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bayesdense as bd
+from bayesdense.names import DAYS_PER_MONTH
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+#: First author and year of a work that is named in a sentence.
+CITED = re.compile(
+    r"(\w[\w-]+)(?:(?:, \w[\w-]+)* and \w[\w-]+| et al\.)? \(?((?:19|20)\d\d)\b(?!-)"
+)
+
+
+@cache
+def said(page: str) -> str:
+    """Text of a page, with single spaces and without what only marks it up."""
+    return " ".join(re.sub(r"[*`]", "", (ROOT / page).read_text(encoding="utf-8")).split())
+
+
+@cache
+def evidence(name: str) -> Any:
+    return json.loads((DOCS / "evidence" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def short(value: float, digits: int = 2) -> str:
+    """A number as pages write it: without the zero before the point."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}")
+
+
+def count(value: int) -> str:
+    return f"{value:,}"
+
+
+def growth(found: dict[str, Any]) -> str:
+    """Median and 95 % interval of growth."""
+    low, high = found["eti95"]
+    return f"{found['median']:.2f} ({low:.2f} to {high:.2f})"
+
+
+# --- calibration ------------------------------------------------------------------------------
+
+
+def test_recovery() -> None:
+    page, found = said("docs/explanation/calibration.md"), evidence("recovery-prior")["summary"]
+    n, low_high = found["n_jobs"], found["bonferroni_band"]
+    band = " to ".join(short(value) for value in low_high)
+    (name, most), growth_bias = *found["bias"]["largest"].items(), found["bias"]["growth_rate"]
+    for text in (
+        f"growth holds the truth in {found['growth_covered']} of {n}.",
+        f"Of {found['n_parameters']} parameters {len(found['outside_bonferroni'])} have an rms",
+        f"outside the Bonferroni band ({band}), and {found['outside_single_band']} lie outside the",
+        f"where {found['allowed_outside_single_band']:.1f} are allowed.",
+        f"of growth is {growth_bias:.2f} standard errors. The largest, of {name}, is {most:.2f}",
+        f"the bound of {found['bias']['bonferroni_bound']:.2f} for the largest",
+        f"{found['status']['fail']} of {n} fits fail a check of sampling",
+    ):
+        assert text in page
+
+
+def test_worlds_without_growth() -> None:
+    page, found = said("docs/explanation/calibration.md"), evidence("recovery-flat")["summary"]
+    n = found["n_jobs"]
+    alarms = sum(not 0.025 <= p <= 0.975 for p in found["p_positive"])
+    assert alarms == found["false_alarms"]
+    assert (
+        f"in {alarms} of {n}, and the doubling time is unbounded in {found['unbounded']} of {n}."
+        in page
+    )
+    assert f"{found['status']['fail']} of {n} fits fail a check of sampling" in page
+
+
+def test_two_implementations() -> None:
+    page = said("docs/explanation/calibration.md")
+    (job,) = (
+        j for j in evidence("latent-vs-marginal")["jobs"] if j["dataset"] == "densing-thinned"
+    )
+    largest = max(abs(z) for of in job["largest"].values() for z in of.values())
+    assert (
+        f"On {job['n_llms']} LLMs of densing the largest of {job['n_comparisons']} differences in "
+        f"mean and tails of {job['n_quantities']} quantities is {largest:.2f} Monte Carlo standard "
+        f"errors, where {job['bound']:.2f} is the bound."
+    ) in page
+
+
+def test_what_few_worlds_can_see() -> None:
+    from scipy.stats import binomtest
+
+    found = evidence("recovery-prior")["summary"]
+    covered, n = found["growth_covered"], found["n_jobs"]
+    limits = binomtest(covered, n).proportion_ci(0.95, method="exact")
+    assert (
+        f"Coverage of {covered} of {n} is compatible with a true coverage between "
+        f"{100 * limits.low:.0f} and {100 * limits.high:.1f} %."
+    ) in said("docs/explanation/calibration.md")
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+def variants() -> list[dict[str, Any]]:
+    return list(evidence("variants")["jobs"])
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """Cells of the rows of the first table below a heading."""
+    text = (ROOT / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1]
+    first = re.search(r"(?:^\|.+\|\n)+", text, flags=re.M)
+    assert first is not None
+    lines = [line.strip("|") for line in first[0].splitlines()]
+    return [[re.sub("[*`]", "", cell).strip() for cell in line.split("|")] for line in lines[2:]]
+
+
+def test_one_choice_at_a_time() -> None:
+    table = rows("docs/explanation/model.md", "## One choice at a time")
+    quoted = [(row[1], row[3], row[4], row[5]) for row in table]
+    found = [
+        (
+            "none in the model"
+            if job["variant"] == "flat"
+            else growth(job["growth_rate_per_year"]),
+            f"{job['max_rhat']:.3f}",
+            count(round(job["min_ess_bulk"])),
+            str(job["divergences"]),
+        )
+        for job in variants()
+    ]
+    assert sorted(quoted) == sorted(found)
+
+
+def test_joint_beside_cut() -> None:
+    page = said("docs/explanation/model.md")
+    main, cut = evidence("main-job")["summary"], evidence("cut-job")["summary"]
+    assert growth(cut["growth_rate_per_year"]) in page
+    assert f"| {cut['doubling_time_days']['median'] / DAYS_PER_MONTH:.1f} (" in page
+    assert f"lower bound only | 0 | {cut['n_lower_bound_only']} |" in page
+    assert main["n_lower_bound_only"] == 0
+
+
+def test_recovery_as_the_model_tells_it() -> None:
+    page = said("docs/explanation/model.md")
+    found, flat = evidence("recovery-prior")["summary"], evidence("recovery-flat")["summary"]
+    low_high = " to ".join(short(value) for value in found["bonferroni_band"])
+    for text in (
+        f"Of {found['n_parameters']} global parameters none has an rms",
+        f"({low_high}); {found['outside_single_band']} lie outside the band of a single one",
+        f"where {found['allowed_outside_single_band']:.1f} are allowed.",
+        f"hold the truth in {found['growth_covered']} of {found['n_jobs']}.",
+        f"rank scores is {found['bias']['growth_rate']:.2f} standard errors",
+        f"R-hat to {flat['max_rhat']:.3f}, ESS from {flat['min_ess_bulk']:.0f}",
+    ):
+        assert text in page
+    assert found["outside_bonferroni"] == []
+
+
+# --- speed ------------------------------------------------------------------------------------
+
+SETTINGS = {
+    "bayesdense fit, 4 x 1000": "bayesdense 4x1000",
+    "textbook centred, pm.sample()": "textbook centred pm.sample",
+    "textbook non-centred, pm.sample()": "textbook non_centred pm.sample",
+    "textbook centred, nutpie with 1,000 steps of tuning": "textbook centred nutpie",
+}
+
+
+def test_speed() -> None:
+    table, made = rows("docs/explanation/speed.md", "## Measured"), evidence("speed-quick")
+    for row in table:
+        (name,) = (key for key in made["settings"] if key.startswith(SETTINGS[row[0]]))
+        found = made["settings"][name]
+        per_second = found["ess_per_second"]
+        median, low, high = (float(per_second[part]) for part in ("median", "min", "max"))
+        numbers = [float(number.replace(",", "")) for number in re.findall(r"[\d,]*\.?\d+", row[3])]
+        assert numbers == pytest.approx([median, low, high], rel=0.03, abs=0.05)
+        assert float(row[1]) == pytest.approx(found["sample_s"]["median"], rel=0.03)
+        assert int(row[2].replace(",", "")) == round(found["worst_ess"]["median"])
+        assert float(row[5]) == pytest.approx(found["max_rhat"]["median"], abs=0.006)
+        assert [int(row[6]), int(row[7])] == [
+            round(found[part]["median"]) for part in ("divergences", "steps_per_draw")
+        ]
+    page = said("docs/explanation/speed.md")
+    assert f"That is {made['ess_per_second_ratio_vs_textbook_pymc']:.0f} times the textbook" in page
+    for caches, wall in (("there", "warm_seconds"), ("empty", "cold_seconds")):
+        assert f"| caches {caches} | {made[wall]:.1f} |" in page
+
+
+# --- the paper --------------------------------------------------------------------------------
+
+
+def test_the_papers_number() -> None:
+    page = said("docs/explanation/paper.md")
+    found = bd.point_estimate(bd.load_dataset("densing-published")).to_dict()
+    null: Any = found["attempt_count_null"]
+    low, high = null["growth_eti95"]
+    days: Any = found["doubling_time_days"]
+    fit = f"({days / DAYS_PER_MONTH:.2f} months), R2 {short(found['r_squared'], 4)}"
+    for text in (
+        f"density doubles every {days:.1f} days {fit}",
+        f"by {short(null['growth_median'], 3)} per year in the median",
+        f"between {short(low, 3)} and {high:.2f} in 95 %",
+        f"has p = {short(null['p_null'], 3)} under them",
+    ):
+        assert text in page
+    assert found["n_records"] == 9
+
+
+def test_what_the_point_pipeline_loses() -> None:
+    page = said("docs/explanation/paper.md")
+    found = bd.point_estimate(bd.load_dataset("densing")).to_dict()
+    assert f"loses {found['n_not_invertible']} of {found['n_llms']} LLMs" in page
+    laws: Any = {law["benchmark"]: law["optima"] for law in found["laws"]}
+    assert [len(laws), sum(len(optima) > 1 for optima in laws.values())] == [5, 4]
+    assert "more than one optimum on four of the five benchmarks" in page
+    drawn = json.loads((ROOT / "data/densing/paper/recovered_fit_parameters.json").read_text())
+    quoted = {}
+    for name, optima in laws.items():
+        best, other = (short(optimum["param_exponent"]) for optimum in (optima[0], optima[-1]))
+        if short(drawn[name]["law"]["alpha"]) != best:
+            quoted[name] = (best, other)
+            assert short(drawn[name]["law"]["alpha"]) == other
+    assert list(quoted) == ["MATH", "MMLU"]
+    (math, mmlu) = quoted.values()
+    assert f"is {mmlu[0]} in the better one and {mmlu[1]} in the other on MMLU" in page
+    assert f"{math[0]} and {math[1]} on MATH" in page
+
+
+# --- the README -------------------------------------------------------------------------------
+
+
+def test_the_readme_shows_a_fit_that_agrees_with_the_evidence() -> None:
+    """Draws differ a little between machines and versions: months to a tenth or two."""
+    shown = said("README.md")
+    match = re.search(
+        r"doubles every ([\d.]+) months \(95 % interval ([\d.]+) to ([\d.]+)\)", shown
+    )
+    assert match is not None
+    found = evidence("main-job")["summary"]["doubling_time_days"]
+    kept = [days / DAYS_PER_MONTH for days in (found["median"], *found["eti95"])]
+    assert [float(part) for part in match.groups()] == pytest.approx(kept, abs=0.16)
+
+
+def test_the_cut_of_the_readme() -> None:
+    found = evidence("cut-job")["summary"]["doubling_time_days"]
+    low, high = (days / DAYS_PER_MONTH for days in found["eti95"])
+    said_of_it = (
+        f"density every {found['median'] / DAYS_PER_MONTH:.1f} months ({low:.1f} to {high:.1f})"
+    )
+    assert said_of_it in said("README.md")
+
+
+# --- works that are named ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.relative_to(DOCS).as_posix()
+)
+def test_every_work_is_in_the_bibliography(page: Path) -> None:
+    listed = (DOCS / "explanation" / "bibliography.md").read_text(encoding="utf-8")
+    works = {
+        tuple(found) for found in re.findall(r"^- (\w[\w-]*),.*? (\d{4})\. ", listed, flags=re.M)
+    }
+    text = " ".join(re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S).split())
+    named = {found for found in CITED.findall(text) if found[0][0].isupper()}
+    months = {date(2000, month, 1).strftime("%B") for month in range(1, 13)}
+    assert {work for work in named if work[0] not in months} <= works
