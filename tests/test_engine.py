@@ -346,7 +346,7 @@ def test_slopes_at_the_centre_are_those_of_the_hessian() -> None:
         return -0.5 * (rest @ rest + z[~local] @ z[~local]), out
 
     def step(k: int) -> float:
-        shift, width, skew, weight, centre, _ = whitening.table.bends[k]
+        _, width, skew, weight, centre, _ = whitening.table.bends[k]
         ends = width * np.sinh(weight * (np.arcsinh(centre + np.array([-1e-6, 1e-6])) + skew))
         return float(np.diff(ends)[0] / 2e-6)
 
