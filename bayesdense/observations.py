@@ -5,7 +5,7 @@ selection of LLMs, centring and the treatment of scores of 0 and 1 stand in one 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +29,8 @@ _FLOOR_SHRINKAGE = 0.02
 #: Least replication for which size and run effects can be told from noise.
 _MIN_SIZES = 3
 _MIN_RUNS_PER_SIZE = 2
+#: Dates at which growth may break where densities are given, which tell it to days.
+_BREAKS_OF_DENSITIES = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,7 +237,10 @@ def observe(spec: ModelSpec, dataset: Dataset) -> Observations:
 
 def trend_on(spec: ModelSpec, llms: LLMData) -> TrendOn:
     """Trend of a model with the LLMs that it speaks of."""
-    return TrendOn(trend_named(spec.trend), llms.trend_data)
+    data = llms.trend_data
+    if not spec.is_joint:
+        data = replace(data, n_breaks=_BREAKS_OF_DENSITIES)
+    return TrendOn(trend_named(spec.trend), data)
 
 
 def _observe_densities(spec: ModelSpec, table: pd.DataFrame) -> Observations:

@@ -275,7 +275,8 @@ def test_quarters_cover_the_window_and_later_data_move_none(first: float, width:
 
 
 def test_break_dates_are_uniform_in_the_inner_four_fifths() -> None:
-    dates = break_dates(-1.0, 3.0)
+    dates = break_dates(-1.0, 3.0, 16)
+    assert len(dates) == 16
     np.testing.assert_allclose(np.diff(dates), 3.2 / len(dates))
     assert dates[0] == pytest.approx(-0.6 + 1.6 / len(dates)) and dates.mean() == pytest.approx(1.0)
 

@@ -54,6 +54,8 @@ class TrendData:
         read; at mere dates the group's share of the families.
     covariate
         Covariate of the LLMs about its mean, along the times; 0 at mere dates.
+    n_breaks
+        Dates at which growth may break, where a trend leaves that open.
     """
 
     origin: str
@@ -62,6 +64,7 @@ class TrendData:
     groups: tuple[str, ...] = ()
     weights: tuple[Array, ...] = ()
     covariate: Array = 0.0
+    n_breaks: int = 16
 
     @cached_property
     def first(self) -> float:

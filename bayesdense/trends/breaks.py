@@ -138,7 +138,7 @@ def _growth_rate(t: Array, theta: Theta, data: TrendData) -> Array:
 
 def _dates(data: TrendData) -> Floats:
     """Possible dates, equally likely."""
-    return break_dates(data.first, data.last)
+    return break_dates(data.first, data.last, data.n_breaks)
 
 
 BREAK_FREE = Trend(

@@ -9,8 +9,8 @@ from bayesdense.arrays import Floats
 
 #: Length of a bin of growth, in years.
 QUARTER_YEARS: Final = 0.25
-#: Share of the window in which growth may break, and dates at which it may.
-_INNER, _N_BREAKS = 0.8, 16
+#: Share of the window in which growth may break.
+_INNER = 0.8
 #: Years over which smooth growth changes: the length scale of the process behind `gp`.
 LENGTH_SCALE: Final = 1.0
 
@@ -27,16 +27,16 @@ def quarters(first: float, last: float) -> Floats:
     return np.asarray(first + QUARTER_YEARS * np.arange(n + 1))
 
 
-def break_dates(first: float, last: float) -> Floats:
-    """Dates at which growth may break: the middles of sixteen parts of the window's inner 80 %.
+def break_dates(first: float, last: float, n: int) -> Floats:
+    """Dates at which growth may break: the middles of n equal parts of the window's inner 80 %.
 
     Returns
     -------
     ndarray
-        (16,), years. Each stands for its part, so that the date is uniform a priori.
+        (n,), years. Each stands for its part, so that the date is uniform a priori.
     """
     low, high = (0.5 * (first + last) + sign * 0.5 * _INNER * (last - first) for sign in (-1, 1))
-    return np.asarray(low + (high - low) * (np.arange(_N_BREAKS) + 0.5) / _N_BREAKS)
+    return np.asarray(low + (high - low) * (np.arange(n) + 0.5) / n)
 
 
 def wave_interval(first: float, last: float) -> tuple[float, float]:
