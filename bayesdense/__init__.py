@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from bayesdense.spec import load_spec as load_spec
     from bayesdense.studies.backtest import Backtest as Backtest
     from bayesdense.studies.backtest import backtest as backtest
+    from bayesdense.studies.power import Power as Power
+    from bayesdense.studies.power import power as power
     from bayesdense.studies.sweep import Sweep as Sweep
     from bayesdense.studies.sweep import sweep as sweep
     from bayesdense.summary import summarize as summarize
@@ -107,6 +109,7 @@ _HOMES = {
     "FrozenForecast": "frozen",
     "GrowthBreak": "growth_breaks",
     "ModelSpec": "spec",
+    "Power": "studies.power",
     "Preview": "approximation",
     "PriorGrowth": "growth_priors",
     "ReportError": "errors",
@@ -154,6 +157,7 @@ _HOMES = {
     "plot_sizes": "plots",
     "plot_trend": "plots",
     "point_estimate": "point",
+    "power": "studies.power",
     "predict": "prediction",
     "prepare": "inference",
     "preview": "approximation",

@@ -102,6 +102,15 @@ def compare(
             help="Chains of every fit.",
         ),
     ] = DEFAULT_CHAINS,
+    power: Annotated[
+        Path | None,
+        typer.Option(
+            "--power",
+            metavar="FILE",
+            help="power.json of a study of this dataset, to stand beside the verdict.",
+            show_default=False,
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     form: FormatOption = Format.TABLE,
 ) -> None:
@@ -122,6 +131,7 @@ def compare(
         default = "trend_only" if data.is_densities else "joint"
         spec = load_spec(model or default).with_overrides(overrides or [])
         from bayesdense.comparison.rivals import compare as compare_trends
+        from bayesdense.studies.power import read_power
 
         found = compare_trends(
             data,
@@ -135,6 +145,7 @@ def compare(
             seed=seed,
             out=folder,
             resume=resume,
+            power=None if power is None else read_power(power, data),
             progress=lambda done, total, words: progress.stage(f"{done + 1} of {total}: {words}"),
         )
     payload = found.to_dict()
@@ -163,6 +174,11 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
         if (rhat := checks["max_rhat_refits"]) is not None and rhat > _MOST_RHAT:
             yield f"{one['name']}: R-hat of a refit {rhat:.3f}; draw more (--draws)"
         yield from (f"{one['name']}: failed: {text}" for text in checks["failures"])
+    if payload["power"] is not None:
+        from bayesdense.studies.power import RULES, statement
+
+        for trend in payload["power"]["trends"]:
+            yield from (f"Power: {statement(data['name'], trend, rule)}" for rule in RULES)
     yield f"Written to {folder / 'compare.json'}."
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bayesdense.spec import ModelSpec
     from bayesdense.studies.sweep import Sweep
 
-_STUDY_DRAWS: Final = 500
+STUDY_DRAWS: Final = 500
 
 DrawsOption = Annotated[
     int,
@@ -80,7 +80,7 @@ def sweep(
     jobs: JobsOption = None,
     executor: ExecutorOption = "processes",
     resume: ResumeOption = False,
-    draws: DrawsOption = _STUDY_DRAWS,
+    draws: DrawsOption = STUDY_DRAWS,
     tune: TuneOption = DEFAULT_TUNE,
     chains: ChainsOption = DEFAULT_CHAINS,
     seed: SeedOption = DEFAULT_SEED,
@@ -101,7 +101,7 @@ def sweep(
 
         found = run(
             dataset,
-            _model(model, overrides, dataset),
+            read_model(model, overrides, dataset),
             axes=None if axes is None else [name.strip() for name in axes.split(",")],
             out=out,
             draws=draws,
@@ -142,7 +142,7 @@ def backtest(
     jobs: JobsOption = None,
     executor: ExecutorOption = "processes",
     resume: ResumeOption = False,
-    draws: DrawsOption = _STUDY_DRAWS,
+    draws: DrawsOption = STUDY_DRAWS,
     tune: TuneOption = DEFAULT_TUNE,
     chains: ChainsOption = DEFAULT_CHAINS,
     seed: SeedOption = DEFAULT_SEED,
@@ -163,7 +163,7 @@ def backtest(
 
         found = run(
             dataset,
-            _model(model, overrides, dataset),
+            read_model(model, overrides, dataset),
             origins=None if origins is None else [date.strip() for date in origins.split(",")],
             out=out,
             draws=draws,
@@ -297,7 +297,7 @@ def _growth_cells(answer: Mapping[str, Any]) -> list[object]:
     ]
 
 
-def _model(model: str | None, overrides: list[str] | None, dataset: str) -> "ModelSpec":
+def read_model(model: str | None, overrides: list[str] | None, dataset: str) -> "ModelSpec":
     """Read the model; without a name that of the dataset."""
     from bayesdense.dataset import load_dataset
     from bayesdense.spec import load_spec
