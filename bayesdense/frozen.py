@@ -32,6 +32,7 @@ from bayesdense.newcomers import (
     with_families,
 )
 from bayesdense.observations import JointObservations, observe
+from bayesdense.proper_scores import clustered_mean, crps
 from bayesdense.results import Fit
 from bayesdense.simulate.story import draw_log_density, score_moments
 from bayesdense.spec import spec_from_dict
@@ -216,6 +217,7 @@ def score_forecast(
     log_density = _normal_log_density(scores.logit_score, means, variances)
     rng = np.random.default_rng([fit.seed if seed is None else seed, _STREAM, 1])
     drawn = expit(means + np.sqrt(variances) * rng.normal(size=means.shape))
+    distances = crps(drawn, scores.score)
     rows = [
         {
             "llm": data.llms.names[i],
@@ -227,7 +229,7 @@ def score_forecast(
             "median": float(np.median(drawn[:, c])),
             **{f"eti{100 * p:.0f}": np.quantile(drawn[:, c], tails(p)) for p in _COVERAGES},
             "log_score": _log_mean_exp(log_density[:, c]),
-            "crps": crps(drawn[:, c], float(scores.score[c])),
+            "crps": distances[c],
         }
         for c, (i, j) in enumerate(zip(scores.llm_idx, scores.benchmark_idx, strict=True))
     ]
@@ -269,22 +271,6 @@ def score_forecast(
         }
     )
     return found
-
-
-def crps(draws: Floats, outcome: float) -> float:
-    """Continuous ranked probability score E|X - y| - E|X - X'|/2 of draws, in the draws' unit.
-
-    The second mean is over all pairs of different draws, so that the score is not biased by their
-    number (the "fair" score). Smaller is better.
-
-    Examples
-    --------
-    >>> crps(np.array([0.0, 1.0]), 0.5)
-    0.0
-    """
-    x, n = np.sort(draws), len(draws)
-    spread = float((2 * np.arange(1, n + 1) - n - 1) @ x) / (n * (n - 1))
-    return float(np.abs(x - outcome).mean()) - spread
 
 
 def _thinned(fit: Fit, n_draws: int) -> xr.Dataset:
@@ -419,9 +405,9 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
         "n_scores": len(rows),
         "n_families": len(set(families)),
         **{
-            name: {"mean": mean, "se": error}
+            name: {"mean": found.mean, "se": found.se}
             for name in ("log_score", "crps")
-            for mean, error in [clustered_mean(np.array([row[name] for row in rows]), families)]
+            for found in [clustered_mean(np.array([row[name] for row in rows]), families)]
         },
         **covered,
     }
@@ -430,18 +416,3 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
 def _within(interval: Sequence[float], value: float) -> bool:
     """Whether an interval holds a value."""
     return bool(interval[0] <= value <= interval[1])
-
-
-def clustered_mean(values: Floats, clusters: Sequence[str]) -> tuple[float, float | None]:
-    """Mean, and its standard error where values of one cluster go together.
-
-    sqrt(K/(K - 1) sum_k (sum of deviations in cluster k)^2) / n, with K clusters; None for K = 1.
-    """
-    mean = float(values.mean())
-    labels, index = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-    n_clusters = len(labels)
-    if n_clusters < 2:
-        return mean, None
-    sums = np.bincount(index, values - mean)
-    factor = n_clusters / (n_clusters - 1)
-    return mean, math.sqrt(factor * float(sums @ sums)) / len(values)

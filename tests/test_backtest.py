@@ -22,6 +22,7 @@ from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
 from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.observations import Observations, observe
 from bayesdense.point.records import fit_line
+from bayesdense.proper_scores import clustered_mean, crps, mixture_log_score
 from bayesdense.results import Fit
 from bayesdense.simulate import simulate_dataset, write_dataset
 from bayesdense.spec import load_spec
@@ -31,7 +32,6 @@ from bayesdense.studies.agreement import thinned
 from bayesdense.studies.backtest import Backtest, backtest
 from bayesdense.studies.baselines import Band, bands, lines_of
 from bayesdense.studies.later import LaterScores, later_scores
-from bayesdense.studies.scoring import clustered_mean, crps, mixture_log_score
 from bayesdense.studies.selection import Selection, select
 
 # ---------------------------------------------------------------- scoring rules

@@ -1,6 +1,7 @@
 """The verbs of studies: many fits with one question, and two fits side by side."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -136,6 +137,16 @@ def backtest(
             show_default=False,
         ),
     ] = None,
+    score: Annotated[
+        Path | None,
+        typer.Option(
+            "--score",
+            metavar="FILE",
+            help="In place of refits: score this frozen forecast (forecast --freeze) by the LLMs "
+            "of the dataset that came after it.",
+            show_default=False,
+        ),
+    ] = None,
     model: ModelOption = None,
     overrides: SetOption = None,
     out: StudyOption = None,
@@ -154,7 +165,15 @@ def backtest(
     Beside the model stand the paper's line and two others, each with the band of its residuals.
     One fit per origin, each a job with a file of its own: Ctrl-C loses none, --resume goes on.
     Exit status 1 if a fit failed, or a check of one; both are told.
+    With --score FILE a forecast that was written down is judged, and nothing is fitted.
     """
+    if score is not None:
+        if origins or model or overrides or out or jobs or resume:
+            raise typer.BadParameter(
+                "--score fits nothing: leave out --origins, --model, --set, --out, --jobs, --resume"
+            )
+        emit(_forecast_score(score, dataset), form)
+        return
     from bayesdense.cli.progress import Reporter
 
     with Reporter(quiet=quiet) as progress:
@@ -179,6 +198,54 @@ def backtest(
     emit(Answer(payload, payload["scores"], tuple(_backtest_body(payload))), form)
     if not all(_passed(origin) for origin in payload["origins"]):
         raise typer.Exit(1)
+
+
+def _forecast_score(path: Path, dataset: str) -> Answer:
+    """Judge a frozen forecast."""
+    from bayesdense.dataset import load_dataset
+    from bayesdense.frozen import score_forecast
+
+    found = score_forecast(path, load_dataset(dataset))
+    return Answer(found, [flat(row) for row in found["scores"]], tuple(_judged(found)))
+
+
+def _judged(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Say how good a frozen forecast was."""
+    about = found["forecast_of"]
+    yield (
+        f"Forecast of {found['frozen_at'][:10]} from {about['dataset']} (last release "
+        f"{about['last_release']}), SHA-256 {found['digest']}: {found['n_scores']} scores of "
+        f"{found['n_llms']} later LLMs of {found['n_families']} families in "
+        f"{found['dataset']['name']}."
+    )
+    if early := found["n_released_before_freezing"]:
+        yield f"{early} of these LLMs were released before it was frozen."
+    columns = ("benchmark", "scores", "CRPS", "log score", "50 %", "80 %", "95 %")
+    cells = [
+        [
+            name,
+            part["n_scores"],
+            _with_error(part["crps"], 4),
+            _with_error(part["log_score"], 3),
+            *(percent(part[f"coverage{prob}"]) for prob in (50, 80, 95)),
+        ]
+        for name, part in (
+            ("all", found["overall"]),
+            *((part["benchmark"], part) for part in found["benchmarks"]),
+        )
+    ]
+    yield table(columns, cells, right=columns[1:], compact=True)
+    yield (
+        "CRPS is in units of the score (smaller is better), the log score of its logit in nats; "
+        "errors are clustered by family. Intervals hold the shares named above them if right."
+    )
+    yield from found["warnings"]
+
+
+def _with_error(mean: Mapping[str, float | None], digits: int) -> str:
+    """Spell a mean with its standard error."""
+    error = "" if mean["se"] is None else f" \N{PLUS-MINUS SIGN} {mean['se']:.{digits}f}"
+    return f"{mean['mean']:.{digits}f}{error}"
 
 
 def _backtest_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -20,6 +20,7 @@ from bayesdense.jobs.crews import Submits
 from bayesdense.jobs.seeds import seeds_of
 from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, SCHEMA_VERSION
 from bayesdense.observations import Observations, observe
+from bayesdense.proper_scores import ClusteredMean, clustered_mean, crps, inside
 from bayesdense.spec import ModelSpec
 from bayesdense.studies.baselines import BASELINES, Band, bands, lines_of
 from bayesdense.studies.later import LaterScores, later_scores
@@ -35,7 +36,6 @@ from bayesdense.studies.refits import (
     study_of,
     verdict,
 )
-from bayesdense.studies.scoring import ClusteredMean, clustered_mean, crps, inside
 from bayesdense.studies.selection import Selection, found_again, people_of
 from bayesdense.summary import strict
 from bayesdense.wording import json_text, told

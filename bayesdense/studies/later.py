@@ -12,9 +12,9 @@ from bayesdense.errors import SpecError
 from bayesdense.laws import expit
 from bayesdense.names import CHAIN, DAYS_PER_YEAR, DRAW, FAMILY, LLM
 from bayesdense.observations import JointObservations, LLMData, Observations
+from bayesdense.proper_scores import mixture_log_score
 from bayesdense.results import Fit
 from bayesdense.simulate.story import replicate, score_moments
-from bayesdense.studies.scoring import mixture_log_score
 
 
 @dataclass(frozen=True, slots=True, eq=False)
