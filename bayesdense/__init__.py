@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from bayesdense.simulate import write_dataset as write_dataset
     from bayesdense.spec import ModelSpec as ModelSpec
     from bayesdense.spec import load_spec as load_spec
+    from bayesdense.stacking import read_weights as read_weights
+    from bayesdense.stacking import stacked_forecast as stacked_forecast
     from bayesdense.studies.backtest import Backtest as Backtest
     from bayesdense.studies.backtest import backtest as backtest
     from bayesdense.studies.power import Power as Power
@@ -162,10 +164,12 @@ _HOMES = {
     "prepare": "inference",
     "preview": "approximation",
     "prior_growth": "growth_priors",
+    "read_weights": "stacking",
     "report_html": "report",
     "score": "scoring",
     "score_forecast": "frozen",
     "simulate_dataset": "simulate",
+    "stacked_forecast": "stacking",
     "summarize": "summary",
     "sweep": "studies.sweep",
     "write_dataset": "simulate",

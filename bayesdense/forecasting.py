@@ -136,10 +136,10 @@ def forecast(
     BayesdenseError
         A date, density, score or size that cannot be, a benchmark that the fit does not know.
     """
-    dates = _dates(at)
+    dates = asked_dates(at)
     return told_ahead(
         [Ahead.of(fit, dates)],
-        _about(fit),
+        about_fit(fit),
         density=density,
         score=score,
         params=params,
@@ -148,7 +148,7 @@ def forecast(
     )
 
 
-def _about(fit: Fit) -> dict[str, Any]:
+def about_fit(fit: Fit) -> dict[str, Any]:
     """What was fitted."""
     return {
         "dataset": fit.dataset_info["name"],
@@ -163,7 +163,7 @@ def _about(fit: Fit) -> dict[str, Any]:
     }
 
 
-def _dates(at: str | Sequence[str]) -> list[str]:
+def asked_dates(at: str | Sequence[str]) -> list[str]:
     """Dates that are asked for."""
     dates = list(dict.fromkeys(map(_iso, [at] if isinstance(at, str) else at)))
     if not dates:

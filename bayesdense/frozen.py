@@ -19,7 +19,7 @@ from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
-from bayesdense.files import parse_json, write_text_atomic
+from bayesdense.files import read_json, write_text_atomic
 from bayesdense.laws import expit
 from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LLM, SCHEMA_VERSION
 from bayesdense.newcomers import (
@@ -144,13 +144,7 @@ def load_forecast(path: str | Path) -> FrozenForecast:
     BayesdenseError
         No such file, no forecast, of another schema, or altered since it was written.
     """
-    where = printable(str(path))
-    try:
-        content = parse_json(Path(path).read_bytes())
-    except OSError as err:
-        raise BayesdenseError(f"{where}: cannot be read: {err.strerror or err}") from err
-    except ValueError as err:
-        raise BayesdenseError(f"{where}: is no JSON: {err}") from err
+    where, content = printable(str(path)), read_json(path)
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise BayesdenseError(f"{where}: is no frozen forecast; write one with forecast --freeze")
     if content.get("schema") != SCHEMA_VERSION:

@@ -15,7 +15,7 @@ from bayesdense.arrays import Floats
 from bayesdense.comparison import lfo
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError, SpecError
-from bayesdense.files import parse_json, write_text_atomic
+from bayesdense.files import read_json, write_text_atomic
 from bayesdense.inference import counts_of
 from bayesdense.jobs import Job, Progress, Results, run_jobs
 from bayesdense.jobs.crews import Submits
@@ -179,13 +179,7 @@ def read_power(path: str | Path, dataset: Dataset) -> dict[str, Any]:
     BayesdenseError
         No such file, none of a study `power`, of another schema, or about other data.
     """
-    where = printable(str(path))
-    try:
-        content = parse_json(Path(path).read_bytes())
-    except OSError as err:
-        raise BayesdenseError(f"{where}: cannot be read: {err.strerror or err}") from err
-    except ValueError as err:
-        raise BayesdenseError(f"{where}: is no JSON: {err}") from err
+    where, content = printable(str(path)), read_json(path)
     names = ("n_simulations", "power", "rules", "trends", "placebo", "dataset")
     if not isinstance(content, dict) or not set(names) <= set(content):
         raise BayesdenseError(f"{where}: is no result of power; its file is {RESULT_NAME}")
