@@ -111,6 +111,7 @@ def test_a_break_at_a_date_not_known_sums_over_dates(spec: ModelSpec, densities:
     each = [examined(spec, densities, f"break_known@{d}", "growth_change") for d in dates]
     weights = np.exp([one.log_ml[0] for one in each])
     assert free.log_ml[0] == pytest.approx(math.log(weights.mean()), abs=2e-3)
+    assert free.p_value[:, 0] == pytest.approx(weights / weights.sum(), abs=2e-3)
     told = np.average([one.p_positive[0] for one in each], weights=weights)
     assert free.p_positive[0] == pytest.approx(told, abs=2e-3)
 

@@ -80,7 +80,7 @@ def at_width(job: Job) -> Result:
     seed, of_bridge = seeds(job, 2)
     fitted = _fit(job, spec, observe(spec, dataset), dataset, seed)
     found = _evidence(fitted, observe(fitted.spec, dataset), of_bridge)
-    return {"log_ml": found} | _sampling(fitted)
+    return {"log_ml": found} | sampling(fitted)
 
 
 @job_function
@@ -97,7 +97,7 @@ def without_family(job: Job) -> Result:
     fitted = _fit(job, spec, part, dataset, *seeds(job, 1))
     gains = hiding.log_gains(fitted.posterior, spec, part, whole)
     told = gains.sel(family_obs=[family]).to_numpy()
-    return {"gains": _rounded(told)} | _sampling(fitted)
+    return {"gains": _rounded(told)} | sampling(fitted)
 
 
 @job_function
@@ -109,7 +109,7 @@ def until(job: Job) -> Result:
     part = lfo.seen_before(spec, dataset, date, laid[0].origin)
     fitted = _fit(job, spec, part, dataset, *seeds(job, 1))
     sides = {"ahead": laid[k : k + 1], "behind": laid[k - 1 : k] if k else ()}
-    return _sampling(fitted) | {
+    return sampling(fitted) | {
         side: [
             _rounded(lfo.block_gains(fitted.posterior, spec, dataset, block)) for block in blocks
         ]
@@ -185,7 +185,7 @@ def _verdict(checks: Checks) -> Result:
     }
 
 
-def _sampling(fitted: Fit) -> Result:
+def sampling(fitted: Fit) -> Result:
     """Convergence of a refit."""
     found = convergence(group_draws(fitted).globals_)
     stats = fitted.group("sample_stats")

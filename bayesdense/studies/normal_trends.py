@@ -134,6 +134,9 @@ class Found:
         (datasets,): of the posterior of the parameter that was asked for.
     p_positive
         (datasets,): posterior probability that it is above 0.
+    p_value
+        (values, datasets): posterior probability of each value that the trend sums over (dates of
+        a break); one row where it sums over none.
     """
 
     log_ml: Floats
@@ -142,6 +145,7 @@ class Found:
     mean: Floats
     sd: Floats
     p_positive: Floats
+    p_value: Floats
 
 
 def examine(
@@ -198,6 +202,7 @@ def examine(
         mean=centre,
         sd=np.sqrt((weight * (var + (mean - centre) ** 2)).sum(axis=0)),
         p_positive=(weight * ndtr(mean / np.sqrt(var))).sum(axis=0),
+        p_value=weight.reshape(-1, len(sds.residual), made.shape[1]).sum(axis=1),
     )
 
 

@@ -44,7 +44,7 @@ from bayesdense.studies.refits import (
 )
 from bayesdense.studies.selection import WHOLE
 from bayesdense.summary import strict
-from bayesdense.trends import TrendData, form_of
+from bayesdense.trends import form_of
 from bayesdense.trends.breaks import allowed_dates
 from bayesdense.trends.grids import break_dates
 from bayesdense.wording import json_text, printable, told
@@ -330,7 +330,7 @@ class _Plan:
         require_normal(spec)
         if n < 1:
             raise BayesdenseError(f"n = {n}, allowed: 1 or more")
-        day = date or _middle(data.llms.trend_data)
+        day = date or middle_of(data)
         asked = tuple(trends) if trends else (f"break_known@{day}", "break_free", "quadratic")
         for kind in asked:
             if form_of(kind) not in CHANGES:
@@ -340,7 +340,7 @@ class _Plan:
                 )
             observe(spec.with_options(trend=kind), study.dataset)
         observe(spec.with_options(trend=f"break_known@{day}"), study.dataset)
-        return _Plan(study, spec, tuple(dict.fromkeys(asked)), day, _n_before(data), n)
+        return _Plan(study, spec, tuple(dict.fromkeys(asked)), day, n_before_of(data), n)
 
     @property
     def first(self) -> Job:
@@ -352,8 +352,9 @@ class _Plan:
         return f"break_known@{self.date}" if trend == "break_free" else trend
 
 
-def _middle(data: TrendData) -> str:
+def middle_of(observed: Observations) -> str:
     """Middle of the window, held between the dates that a break may have."""
+    data = observed.llms.trend_data
     first, last = allowed_dates(data)
     if first > last:
         raise BayesdenseError(
@@ -362,7 +363,7 @@ def _middle(data: TrendData) -> str:
     return min(max(data.date_of(0.5 * (data.first + data.last)), first), last)
 
 
-def _n_before(data: Observations) -> int:
+def n_before_of(data: Observations) -> int:
     """LLMs released before the origin of leave-future-out; 0 where there is none."""
     try:
         return lfo.blocks(data.llms)[0].n_llms_before
