@@ -85,8 +85,8 @@ if TYPE_CHECKING:
     from bayesdense.stacking import stacked_forecast as stacked_forecast
     from bayesdense.studies.backtest import Backtest as Backtest
     from bayesdense.studies.backtest import backtest as backtest
-    from bayesdense.studies.power import Power as Power
     from bayesdense.studies.power import power as power
+    from bayesdense.studies.power_result import Power as Power
     from bayesdense.studies.sweep import Sweep as Sweep
     from bayesdense.studies.sweep import sweep as sweep
     from bayesdense.summary import summarize as summarize
@@ -111,7 +111,7 @@ _HOMES = {
     "FrozenForecast": "frozen",
     "GrowthBreak": "growth_breaks",
     "ModelSpec": "spec",
-    "Power": "studies.power",
+    "Power": "studies.power_result",
     "Preview": "approximation",
     "PriorGrowth": "growth_priors",
     "ReportError": "errors",

@@ -19,9 +19,12 @@ from bayesdense.observations import observe
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec, load_spec
 from bayesdense.studies.normal_trends import Densities, Found, examine, sds_about
-from bayesdense.studies.power import Power, crossing, power, read_power
+from bayesdense.studies.power import _Known, _Plan, power
+from bayesdense.studies.power_counts import crossing
 from bayesdense.studies.power_jobs import rival_wins, world_trend
+from bayesdense.studies.power_result import Power, read_power, statement
 from bayesdense.studies.readings import densities_of, sds_of, truths_of, world
+from bayesdense.studies.refits import Length, study_of
 from bayesdense.trends import TrendData, TrendOn, trend_named
 from bayesdense.trends.grids import break_dates
 
@@ -255,6 +258,43 @@ def test_the_verb_tells_sizes_and_rules(
     assert json.loads(out) == found.to_dict()
     status, out, _ = invoke(monkeypatch, capsys, *words, "--format", "csv")
     assert len(out.splitlines()) == 1 + 6 * 2
+
+
+def test_where_growth_is_in_doubt_sizes_are_differences(densities: Densities) -> None:
+    """A ratio of growth rates means nothing there; elsewhere it is that of the sizes."""
+    data = load_dataset("densing-published")
+    study = study_of("densing-published", Length(), 1)
+    spec = load_spec("trend_only")
+    observed = observe(spec, data)
+    plan = _Plan.of(study, spec, observed, ["quadratic"], None, 10)
+    assert plan.date == "2024-03-16"
+    for chance, expected in ((0.9, [None] * 6), (0.99, [1.0, 1.5, 2.0, 3.0, 5.0, 10.0])):
+        growth = {"median": 0.4, "p_positive": chance}
+        known = _Known(plan, {"growth_rate_per_year": growth}, None)
+        sizes = known.sizes("quadratic")
+        assert [factor for factor, _ in sizes] == expected
+        assert sizes[0][1] == 0.0
+    for factor, difference in sizes:
+        before = 0.4 - difference / 2
+        assert (before + difference) / before == pytest.approx(factor)
+        assert known._factor("quadratic", difference) == pytest.approx(factor)
+    assert known._factor("quadratic", 0.9) is None
+    doubtful = _Known(plan, {"growth_rate_per_year": {"median": 0.4, "p_positive": 0.9}}, (2.0,))
+    with pytest.raises(BayesdenseError, match="in doubt"):
+        doubtful.sizes("quadratic")
+
+
+def test_the_smallest_change_is_said_in_words() -> None:
+    sizes = [{"factor": None, "difference_per_year": 8.0}]
+    smallest = {"verdict": {"difference_per_year": None}, "probability": None}
+    trend = {"trend": "quadratic", "sizes": sizes, "smallest": smallest}
+    assert statement("mine", trend, "verdict").endswith(
+        "no change up to 8 per year is found in 80% of cases."
+    )
+    assert "too few families" in statement("mine", trend, "probability")
+    found = {"difference_per_year": 2.534, "factor": 3.97}
+    said = statement("mine", trend | {"smallest": {"verdict": found}}, "verdict")
+    assert "2.53 per year (3.97-fold) or more" in said
 
 
 @pytest.mark.fit

@@ -96,7 +96,7 @@ def compare(
         progress.stage(f"comparing trends on {dataset}")
         from bayesdense.comparison.rivals import compare as compare_trends
         from bayesdense.dataset import load_dataset
-        from bayesdense.studies.power import read_power
+        from bayesdense.studies.power_result import read_power
         from bayesdense.studies.refits import default_folder
 
         folder = out or default_folder("compare", dataset)
@@ -144,7 +144,7 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
             yield f"{one['name']}: R-hat of a refit {rhat:.3f}; draw more (--draws)"
         yield from (f"{one['name']}: failed: {text}" for text in checks["failures"])
     if payload["power"] is not None:
-        from bayesdense.studies.power import RULES, statement
+        from bayesdense.studies.power_result import RULES, statement
 
         for trend in payload["power"]["trends"]:
             yield from (f"Power: {statement(data['name'], trend, rule)}" for rule in RULES)

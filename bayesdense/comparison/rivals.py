@@ -249,7 +249,7 @@ def compare(
     executor, workers, resume, progress
         As in `bayesdense.jobs.run_jobs`. Results do not depend on who runs them.
     power
-        What `studies.power.read_power` read of a study of this dataset, to stand beside the
+        What `studies.power_result.read_power` read of a study of this dataset, to stand beside the
         verdict.
 
     Returns

@@ -7,32 +7,27 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import beta, norm
 
-from bayesdense.arrays import Floats
 from bayesdense.comparison import lfo
-from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError, SpecError
-from bayesdense.files import read_json, write_text_atomic
+from bayesdense.files import write_text_atomic
 from bayesdense.inference import counts_of
 from bayesdense.jobs import Job, Progress, Results, run_jobs
 from bayesdense.jobs.crews import Submits
-from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, SCHEMA_VERSION
+from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE
 from bayesdense.observations import Observations, observe
 from bayesdense.spec import ModelSpec
-from bayesdense.statements import format_number
 from bayesdense.studies import power_jobs
 from bayesdense.studies.normal_trends import require_normal
-from bayesdense.studies.power_jobs import (
-    CHANGES,
-    CLAIM,
-    EXPONENTIAL,
-    is_claimed,
-    is_clear,
-    rival_wins,
+from bayesdense.studies.power_counts import (
+    checked,
+    crossing,
+    found_in,
+    placebo_breaks,
+    share_of,
 )
+from bayesdense.studies.power_jobs import CHANGES, EXPONENTIAL, rival_wins
+from bayesdense.studies.power_result import RESULT_NAME, RULES, Power
 from bayesdense.studies.readings import TRUTHS, from_json, reading
 from bayesdense.studies.refits import (
     STUDY_DRAWS,
@@ -43,157 +38,20 @@ from bayesdense.studies.refits import (
     study_of,
 )
 from bayesdense.studies.selection import WHOLE
-from bayesdense.summary import strict
 from bayesdense.trends import form_of
 from bayesdense.trends.breaks import allowed_dates
 from bayesdense.trends.grids import break_dates
-from bayesdense.wording import json_text, printable, told
+from bayesdense.wording import json_text, told
 
-RESULT_NAME: Final = "power.json"
-#: Share of the made-up datasets that a change has to show in.
-POWER: Final = 0.8
 #: Growth after over growth before; where growth itself is in doubt, differences in 1/year.
 FACTORS: Final = (1.5, 2.0, 3.0, 5.0, 10.0)
 DIFFERENCES: Final = (1.0, 2.0, 3.0, 5.0, 8.0)
 N_SIMULATIONS: Final = 200
-#: Rules by which a change is found: name -> what it says.
-RULES: Final[Mapping[str, str]] = {
-    "verdict": "leave-one-family-out differs by more than 4 nats and 2 clustered standard errors, "
-    "and leave-future-out agrees in sign",
-    "probability": f"P(change > 0) outside {CLAIM[0]:g} to {CLAIM[1]:g}",
-}
 _AT_ONCE: Final = 50
+#: Steps from one truth to the next that is fitted in full: any number of them is spread over the
+#: chains, and a larger one holds a smaller one. Has no divisor in common with `TRUTHS`.
+_STRIDE: Final = 17
 _NO_FACTOR: Final = 0.025
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Power:
-    """What `power` returns.
-
-    Attributes
-    ----------
-    dataset
-        Name, digest and counts.
-    model, seed, length, n
-        Of the fit about which worlds are made, the study's seed, and datasets of each size.
-    reading
-        That fit: growth, doubling time, checks; `closed_form` is growth by the closed form on the
-        same data.
-    trends
-        One per rival: its sizes with how often each rule finds them, and the smallest change that
-        is found in 80 %; see `power.schema.json`.
-    placebo
-        Breaks at dates of which nobody has said anything, on the real data.
-    check
-        Full fits beside the closed form; None if not asked for.
-    """
-
-    dataset: Mapping[str, Any]
-    model: str
-    seed: int
-    length: Length
-    n: int
-    reading: Mapping[str, Any]
-    trends: tuple[Mapping[str, Any], ...]
-    placebo: Mapping[str, Any]
-    check: Mapping[str, Any] | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as `power.schema.json` describes it."""
-        payload: dict[str, Any] = strict(
-            {
-                "schema": SCHEMA_VERSION,
-                "dataset": dict(self.dataset),
-                "model": self.model,
-                "seed": self.seed,
-                **self.length.to_dict(),
-                "n_simulations": self.n,
-                "power": POWER,
-                "rules": dict(RULES),
-                "reading": dict(self.reading),
-                "trends": [dict(trend) for trend in self.trends],
-                "placebo": dict(self.placebo),
-                "check": None if self.check is None else dict(self.check),
-            }
-        )
-        return payload
-
-    def table(self) -> pd.DataFrame:
-        """Return one row per rival, size of change and rule."""
-        return pd.DataFrame(
-            [
-                {
-                    "trend": trend["trend"],
-                    "factor": size["factor"],
-                    "difference_per_year": size["difference_per_year"],
-                    "rule": rule,
-                    **{name: value for name, value in found.items() if name != "eti95"},
-                    "share_low": found["eti95"][0],
-                    "share_high": found["eti95"][1],
-                }
-                for trend in self.trends
-                for size in trend["sizes"]
-                for rule, found in size["rules"].items()
-                if found is not None
-            ]
-        )
-
-    def __repr__(self) -> str:
-        """Say the smallest changes."""
-        return "\n".join(
-            statement(self.dataset["name"], trend, rule) for trend in self.trends for rule in RULES
-        )
-
-
-def statement(dataset: str, trend: Mapping[str, Any], rule: str) -> str:
-    """Say what change a rule would find, in a sentence."""
-    found = trend["smallest"][rule]
-    if found is None:
-        return f"{trend['trend']}, {rule}: {dataset} has too few families for this rule."
-    if found["difference_per_year"] is None:
-        largest = trend["sizes"][-1]
-        most = _as_factor(largest["factor"]) or f"{largest['difference_per_year']:.2g} per year"
-        return f"{trend['trend']}, {rule}: no change up to {most} is found in {POWER:.0%} of cases."
-    factor = _as_factor(found["factor"])
-    said = f"{format_number(found['difference_per_year'])} per year" + (
-        f" ({factor})" if factor else ""
-    )
-    return f"{trend['trend']}, {rule}: changes of {said} or more are found in {POWER:.0%} of cases."
-
-
-def _as_factor(factor: float | None) -> str | None:
-    """Spell a factor."""
-    return None if factor is None else f"{factor:.3g}-fold"
-
-
-def read_power(path: str | Path, dataset: Dataset) -> dict[str, Any]:
-    """Read what a study of this dataset found: what `compare` shows beside its verdict.
-
-    Returns
-    -------
-    dict
-        `n_simulations`, `power`, `rules`, `trends` and `placebo` (without its dates) of the file.
-
-    Raises
-    ------
-    BayesdenseError
-        No such file, none of a study `power`, of another schema, or about other data.
-    """
-    where, content = printable(str(path)), read_json(path)
-    names = ("n_simulations", "power", "rules", "trends", "placebo", "dataset")
-    if not isinstance(content, dict) or not set(names) <= set(content):
-        raise BayesdenseError(f"{where}: is no result of power; its file is {RESULT_NAME}")
-    if content.get("schema") != SCHEMA_VERSION:
-        raise BayesdenseError(
-            f"{where}: schema {told(content.get('schema'))}, this version reads {SCHEMA_VERSION}"
-        )
-    if (digest := content["dataset"].get("digest")) != dataset.digest:
-        raise BayesdenseError(
-            f"{where}: is about data with the digest {told(digest)}, not about {dataset.name}; run "
-            "power on it"
-        )
-    kept = {name: content[name] for name in names if name != "dataset"}
-    return kept | {"placebo": {k: v for k, v in content["placebo"].items() if k != "dates"}}
 
 
 def power(
@@ -289,8 +147,8 @@ def power(
         n=n,
         reading={k: v for k, v in about.items() if k not in ("densities", "draws", "truths")},
         trends=found,
-        placebo=_placebo(_result(results, known.placebo)),
-        check=_checked(full, results) if full else None,
+        placebo=placebo_breaks(_result(results, known.placebo)),
+        check=checked(full, results) if full else None,
     )
     write_text_atomic(folder / RESULT_NAME, json_text(answer.to_dict()) + "\n")
     return answer
@@ -326,7 +184,10 @@ class _Plan:
     ) -> "_Plan":
         """Refuse what cannot be examined."""
         if spec.options.feedback == "cut":
-            raise SpecError('feedback = "cut": its draws are of no posterior given all data')
+            raise SpecError(
+                'feedback = "cut": its draws are of no posterior given all data; use '
+                'feedback = "joint"'
+            )
         require_normal(spec)
         if n < 1:
             raise BayesdenseError(f"n = {n}, allowed: 1 or more")
@@ -466,7 +327,7 @@ class _Known:
             name: np.concatenate([np.array(part[name]) for part in parts], axis=1)
             for name in ("p_change", "mean", "sd", "elpd_diff", "se", "lfo_diff")
         }
-        sizes, hits = self.sizes(trend), _hits(values, has_lfo=self.plan.n_before > 0)
+        sizes, hits = self.sizes(trend), found_in(values, has_lfo=self.plan.n_before > 0)
         beaten = rival_wins(values, -1.0)
         rows = [
             {
@@ -474,7 +335,7 @@ class _Known:
                 "difference_per_year": difference,
                 "posterior_sd": float(np.mean(values["sd"][k])) * self._in_differences(trend),
                 "rules": {
-                    rule: None if found is None else _share(int(found[k].sum()), found.shape[1])
+                    rule: None if found is None else share_of(int(found[k].sum()), found.shape[1])
                     for rule, found in hits.items()
                 },
                 "truth_beaten": int(beaten[k].sum()) if k and self.plan.n_before else None,
@@ -533,96 +394,7 @@ class _Known:
                 change=row["difference_per_year"],
                 densities=self.about["densities"],
                 n_before=self.plan.n_before,
-                truth=self.about["truths"][k],
+                truth=self.about["truths"][k * _STRIDE % TRUTHS],
             )
-            for k in np.round(np.linspace(0, TRUTHS - 1, n)).astype(int).tolist()
+            for k in range(n)
         ]
-
-
-def _hits(values: Mapping[str, Floats], *, has_lfo: bool) -> dict[str, NDArray[np.bool_] | None]:
-    """Whether each rule finds a change, (sizes, datasets); a wrong direction is no find."""
-    right = values["p_change"] > 0.5
-    right[0] = True  # where nothing changes either direction is a false alarm
-    return {
-        "verdict": rival_wins(values) & right if has_lfo else None,
-        "probability": is_claimed(values["p_change"]) & right,
-    }
-
-
-def _share(hits: int, n: int) -> dict[str, Any]:
-    """Share of datasets with its 95 % interval (Jeffreys)."""
-    low, high = beta.interval(CI_PROB, hits + 0.5, n - hits + 0.5)
-    ends = [0.0 if hits == 0 else float(low), 1.0 if hits == n else float(high)]
-    return {"hits": hits, "n": n, "share": hits / n, "eti95": ends}
-
-
-def crossing(sizes: Floats, shares: Floats, level: float = POWER) -> float | None:
-    """Smallest size from which on a share stays at or above a level, by linear interpolation.
-
-    Examples
-    --------
-    >>> crossing(np.array([0.0, 1.0, 2.0]), np.array([0.0, 0.6, 1.0]))
-    1.5
-    """
-    below = np.flatnonzero(shares < level)
-    if len(below) == 0:
-        return float(sizes[0])
-    k = int(below[-1])
-    if k == len(sizes) - 1:
-        return None
-    part = (level - shares[k]) / (shares[k + 1] - shares[k])
-    return float(sizes[k] + part * (sizes[k + 1] - sizes[k]))
-
-
-def _placebo(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Placebo breaks on the real data, and how often worlds without a break show one somewhere."""
-    return {
-        "dates": result["dates"],
-        "n_decisive": sum(row["decisive"] for row in result["dates"]),
-        "n_claimed": sum(row["claimed"] for row in result["dates"]),
-        "anywhere": {
-            "verdict": _share(int(sum(result["clear"])), len(result["clear"])),
-            "probability": _share(int(sum(result["claimed"])), len(result["claimed"])),
-        },
-    }
-
-
-def _checked(jobs: Sequence[Job], results: Results) -> dict[str, Any]:
-    """Full fits and closed form on the same datasets."""
-    done = [results[job.key] for job in jobs]
-    pairs = [outcome.result for outcome in done if outcome.is_done]
-    failed = [f"{o.failure.type}: {o.failure.message}" for o in done if o.failure is not None]
-    params = jobs[0].params
-    out: dict[str, Any] = {
-        "trend": params["trend"],
-        "difference_per_year": params["change"],
-        "n": len(pairs),
-        "failed": failed,
-        "datasets": pairs,
-    }
-    if not pairs:
-        return out
-    full, closed = (
-        {name: np.array([pair[side][name] for pair in pairs]) for name in pairs[0][side]}
-        for side in ("full", "closed")
-    )
-    z_full, z_closed = (_z(side["p_change"]) for side in (full, closed))
-    claims = [is_claimed(side["p_change"]) for side in (full, closed)]
-    clear = [is_clear(side["elpd_diff"], side["se"]) for side in (full, closed)]
-    return out | {
-        "claimed_full": int(claims[0].sum()),
-        "claimed_closed_form": int(claims[1].sum()),
-        "claims_agree": int((claims[0] == claims[1]).sum()),
-        "clear_full": int(clear[0].sum()),
-        "clear_closed_form": int(clear[1].sum()),
-        "clear_agree": int((clear[0] == clear[1]).sum()),
-        "mean_z_difference": float((z_full - z_closed).mean()),
-        "rms_z_difference": float(np.sqrt(((z_full - z_closed) ** 2).mean())),
-        "mean_sd_ratio": float((full["sd"] / closed["sd"]).mean()),
-        "mean_elpd_difference": float((full["elpd_diff"] - closed["elpd_diff"]).mean()),
-    }
-
-
-def _z(p: Floats) -> Floats:
-    """Normal quantile of a probability, held within what a few thousand draws can tell."""
-    return np.asarray(norm.ppf(np.clip(p, 5e-4, 1 - 5e-4)))
