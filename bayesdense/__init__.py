@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from bayesdense.plots import plot_rank as plot_rank
     from bayesdense.plots import plot_score_map as plot_score_map
     from bayesdense.plots import plot_sizes as plot_sizes
+    from bayesdense.plots import plot_sweep as plot_sweep
     from bayesdense.plots import plot_trend as plot_trend
     from bayesdense.point import point_estimate as point_estimate
     from bayesdense.prediction import predict as predict
@@ -157,6 +158,7 @@ _HOMES = {
     "plot_rank": "plots",
     "plot_score_map": "plots",
     "plot_sizes": "plots",
+    "plot_sweep": "plots",
     "plot_trend": "plots",
     "point_estimate": "point",
     "power": "studies.power",

@@ -20,7 +20,8 @@ from bayesdense.cli.options import (
     SetOption,
     StudyOption,
 )
-from bayesdense.cli.output import Answer, columns_or_stack, emit, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit, say, table
+from bayesdense.cli.plotting import ending_of, write_figure
 from bayesdense.cli.words import flat, interval, percent
 from bayesdense.names import ALLOWED_COUNTS, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE
 from bayesdense.statements import format_number
@@ -75,6 +76,15 @@ def sweep(
             show_default=False,
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Also draw growth under every definition: .png, .svg, .pdf, ...",
+            show_default=False,
+        ),
+    ] = None,
     model: ModelOption = None,
     overrides: SetOption = None,
     out: StudyOption = None,
@@ -96,6 +106,7 @@ def sweep(
     """
     from bayesdense.cli.progress import Reporter
 
+    ending = None if plot is None else ending_of(plot, "--plot")
     with Reporter(quiet=quiet) as progress:
         progress.stage(f"sweeping definitions on {dataset}")
         from bayesdense.studies.sweep import sweep as run
@@ -114,6 +125,11 @@ def sweep(
             resume=resume,
             progress=progress.jobs,
         )
+    if plot is not None and ending is not None:
+        from bayesdense.plots.sweep import sweep_figure
+
+        write_figure(sweep_figure(found.table()), plot, ending)
+        say(f"Written to {plot}.")
     emit(_sweep_answer(found), form)
     if not all(row["status"] == "not_available" or _passed(row) for row in found.rows):
         raise typer.Exit(1)
