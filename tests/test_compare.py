@@ -21,6 +21,8 @@ from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.jobs import Failure, Job, Outcome
 from bayesdense.simulate import write_dataset
 from bayesdense.spec import load_spec
+from bayesdense.trends import TRENDS as TRENDS_THAT_SHIP
+from bayesdense.trends import add_trend, known
 
 SMALL: dict[str, Any] = {"draws": 300, "tune": 150, "chains": 4, "executor": "serial"}
 PUBLISHED = "densing-published"
@@ -181,6 +183,26 @@ def trend_of(job: Job) -> str:
 
 def asks(job: Job, function: str) -> bool:
     return job.function.endswith(f":{function}")
+
+
+def test_a_trend_of_ones_own_is_fitted_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes do not know it."""
+    monkeypatch.setattr(known, "_ADDED", {})
+    line = TRENDS_THAT_SHIP["exponential"]
+    add_trend(replace(line, kind="mine"))
+    found: list[str] = []
+
+    def run(jobs: list[Job], out: str, *, executor: str, **_: Any) -> dict[str, Outcome]:
+        found.append(executor)
+        return {job.key: Outcome(job, made(trend_of(job)), None, 1, 0.0, {}) for job in jobs}
+
+    monkeypatch.setattr("bayesdense.comparison.rivals.run_jobs", run)
+    with tempfile.TemporaryDirectory() as folder:
+        compare(PUBLISHED, ["mine", "flat"], out=folder)
+        assert set(found) == {"serial"}
+        found.clear()
+        compare(PUBLISHED, TRENDS, out=folder)
+        assert set(found) == {"processes"}
 
 
 def test_without_the_future_the_verdict_is_provisional(monkeypatch: pytest.MonkeyPatch) -> None:

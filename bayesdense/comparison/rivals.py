@@ -49,6 +49,8 @@ from bayesdense.spec import ModelSpec
 from bayesdense.studies.refits import Length, Study, default_folder, default_model, study_of
 from bayesdense.studies.selection import WHOLE
 from bayesdense.summary import strict
+from bayesdense.trends import form_of
+from bayesdense.trends.known import TRENDS
 from bayesdense.wording import json_text, told
 
 type Json = dict[str, Any]
@@ -247,7 +249,8 @@ def compare(
     out
         Folder of the jobs; None: `studies/compare-<dataset>`. `compare.json` is written there.
     executor, workers, resume, progress
-        As in `bayesdense.jobs.run_jobs`. Results do not depend on who runs them.
+        As in `bayesdense.jobs.run_jobs`. Results do not depend on who runs them. Where a trend is
+        the user's own all fits run in this process, which alone knows it.
     power
         What `studies.power_result.read_power` read of a study of this dataset, to stand beside the
         verdict.
@@ -282,7 +285,7 @@ def compare(
         outcomes = run_jobs(
             jobs,
             folder,
-            executor=executor,
+            executor="serial" if _is_known_here_alone(trends) else executor,
             workers=workers,
             resume=resume or bool(found),
             progress=progress,
@@ -295,6 +298,11 @@ def compare(
     compared = _assembled(study, base, found, power)
     write_text_atomic(folder / RESULT_NAME, compared.to_json())
     return compared
+
+
+def _is_known_here_alone(trends: Sequence[str]) -> bool:
+    """Whether a trend is one that a user has added in this process."""
+    return any(form_of(trend) not in TRENDS for trend in trends)
 
 
 def _found_by(dataset: str | Path | Dataset) -> str | Path:
