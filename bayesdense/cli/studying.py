@@ -300,6 +300,13 @@ def _backtest_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
             if row["benchmark"] == "all"
         ]
         yield table(columns, cells, right=columns[1:], compact=True)
+        if second := origin.get("densities"):
+            error = "" if second["mean_above_se"] is None else f" ({second['mean_above_se']:.2f})"
+            yield (
+                f"Their log densities by the origin's law and map: {second['mean_above']:+.2f}"
+                f"{error} above what was foretold; the 95 % interval holds "
+                f"{percent(second['coverage95'])}."
+            )
         yield ""
     yield "Model less baseline over all origins (error over families; better beyond 2 errors):"
     columns = ("baseline", "score", "difference", "error", "families", "verdict")

@@ -54,13 +54,28 @@ def densities_of(fit: Fit, data: Observations) -> Densities:
     if data.densities is not None:
         given = data.densities
         return Densities.of(data.llms.trend_data, given.log_density, given.known_var)
-    read = read_posterior(fit.posterior, fit.spec, data.joint)
+    return Densities.of(data.llms.trend_data, *readings_of(fit.posterior, fit.spec, data.joint))
+
+
+def readings_of(
+    posterior: xr.Dataset, spec: ModelSpec, data: JointObservations
+) -> tuple[Floats, Floats]:
+    """Mean and variance of each LLM's normal reading of log density, in the order of the data.
+
+    Parameters
+    ----------
+    posterior
+        Draws of laws, maps, noise, trend and sds.
+    spec, data
+        A model with a normal residual, and the scores that are read.
+    """
+    read = read_posterior(posterior, spec, data)
     grids = Grids(read)
     rows = [_reading(read, int(draw), grids) for draw in read.thinned(_READ)]
     means, precisions = (np.array(parts) for parts in zip(*rows, strict=True))
     precision = precisions.mean(axis=0)
     mean = (precisions * means).mean(axis=0) / precision
-    return Densities.of(data.llms.trend_data, mean - data.llms.log_params, 1 / precision)
+    return mean - data.llms.log_params, 1 / precision
 
 
 def _reading(read: Posterior, draw: int, grids: Grids) -> tuple[Floats, Floats]:
