@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
 from bayesdense.arrays import Floats
+from bayesdense.comparison.verdict import is_clear
 from bayesdense.jobs import Job, Results
 from bayesdense.names import CI_PROB
-from bayesdense.studies.power_jobs import is_claimed, is_clear, rival_wins
+from bayesdense.studies.power_jobs import is_claimed, rival_wins
 
 #: Share of the made-up datasets that a change has to show in.
 POWER: Final = 0.8

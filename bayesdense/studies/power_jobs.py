@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from bayesdense.arrays import Floats
 from bayesdense.comparison.pointwise import clustered_error, difference, leave_one_out
-from bayesdense.comparison.verdict import LEAST_DIFFERENCE, LEAST_ERRORS
+from bayesdense.comparison.verdict import is_clear
+from bayesdense.growth_breaks import CLAIM
 from bayesdense.inference import counts_of, fit_observations
 from bayesdense.jobs import Job, job_function
 from bayesdense.jobs.seeds import seeds_of
-from bayesdense.names import CI_PROB
 from bayesdense.spec import ModelSpec, spec_from_dict
 from bayesdense.studies.normal_trends import Densities, Found, Sds, examine, sds_about
 from bayesdense.studies.readings import densities_of, from_json, sds_from, sds_of, world
@@ -27,7 +27,7 @@ CHANGES: Final = {
     "quadratic": "growth_slope",
 }
 #: P(change > 0) outside of these is the claim of a change.
-CLAIM: Final = ((1 - CI_PROB) / 2, (1 + CI_PROB) / 2)
+CLAIMED: Final = (CLAIM, 1.0 - CLAIM)
 
 
 def change_of(trend: str) -> str:
@@ -136,12 +136,6 @@ def _differences(rival: Found, plain: Found) -> dict[str, Floats]:
     }
 
 
-def is_clear(elpd_diff: Floats, se: Floats) -> NDArray[np.bool_]:
-    """Whether leave-one-family-out alone would decide, as `verdict.Pair.clear`."""
-    size = np.abs(elpd_diff)
-    return np.asarray((size > LEAST_DIFFERENCE) & (size > LEAST_ERRORS * se))
-
-
 def rival_wins(found: Mapping[str, Floats], sign: float = 1.0) -> NDArray[np.bool_]:
     """Whether the rival beats the exponential trend decisively; with the sign -1: is beaten."""
     agree = (sign * found["elpd_diff"] > 0) & (sign * found["lfo_diff"] > 0)
@@ -150,7 +144,7 @@ def rival_wins(found: Mapping[str, Floats], sign: float = 1.0) -> NDArray[np.boo
 
 def is_claimed(p_change: Floats) -> NDArray[np.bool_]:
     """Whether a change is claimed from its posterior probability."""
-    return np.asarray((p_change < CLAIM[0]) | (p_change > CLAIM[1]))
+    return np.asarray((p_change < CLAIMED[0]) | (p_change > CLAIMED[1]))
 
 
 @job_function

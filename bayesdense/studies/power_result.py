@@ -13,7 +13,7 @@ from bayesdense.files import read_json
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.statements import format_number
 from bayesdense.studies.power_counts import POWER
-from bayesdense.studies.power_jobs import CLAIM
+from bayesdense.studies.power_jobs import CLAIMED
 from bayesdense.studies.refits import Length
 from bayesdense.summary import strict
 from bayesdense.wording import printable, told
@@ -23,7 +23,7 @@ RESULT_NAME: Final = "power.json"
 RULES: Final[Mapping[str, str]] = {
     "verdict": "leave-one-family-out differs by more than 4 nats and 2 clustered standard errors, "
     "and leave-future-out agrees in sign",
-    "probability": f"P(change > 0) outside {CLAIM[0]:g} to {CLAIM[1]:g}",
+    "probability": f"P(change > 0) outside {CLAIMED[0]:g} to {CLAIMED[1]:g}",
 }
 
 
