@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from bayesdense.plots import plot_rank as plot_rank
     from bayesdense.plots import plot_score_map as plot_score_map
     from bayesdense.plots import plot_sizes as plot_sizes
+    from bayesdense.plots import plot_sweep as plot_sweep
     from bayesdense.plots import plot_trend as plot_trend
     from bayesdense.point import point_estimate as point_estimate
     from bayesdense.prediction import predict as predict
@@ -81,8 +82,12 @@ if TYPE_CHECKING:
     from bayesdense.simulate import write_dataset as write_dataset
     from bayesdense.spec import ModelSpec as ModelSpec
     from bayesdense.spec import load_spec as load_spec
+    from bayesdense.stacking import read_weights as read_weights
+    from bayesdense.stacking import stacked_forecast as stacked_forecast
     from bayesdense.studies.backtest import Backtest as Backtest
     from bayesdense.studies.backtest import backtest as backtest
+    from bayesdense.studies.power import power as power
+    from bayesdense.studies.power_result import Power as Power
     from bayesdense.studies.sweep import Sweep as Sweep
     from bayesdense.studies.sweep import sweep as sweep
     from bayesdense.summary import summarize as summarize
@@ -107,6 +112,7 @@ _HOMES = {
     "FrozenForecast": "frozen",
     "GrowthBreak": "growth_breaks",
     "ModelSpec": "spec",
+    "Power": "studies.power_result",
     "Preview": "approximation",
     "PriorGrowth": "growth_priors",
     "ReportError": "errors",
@@ -152,16 +158,20 @@ _HOMES = {
     "plot_rank": "plots",
     "plot_score_map": "plots",
     "plot_sizes": "plots",
+    "plot_sweep": "plots",
     "plot_trend": "plots",
     "point_estimate": "point",
+    "power": "studies.power",
     "predict": "prediction",
     "prepare": "inference",
     "preview": "approximation",
     "prior_growth": "growth_priors",
+    "read_weights": "stacking",
     "report_html": "report",
     "score": "scoring",
     "score_forecast": "frozen",
     "simulate_dataset": "simulate",
+    "stacked_forecast": "stacking",
     "summarize": "summary",
     "sweep": "studies.sweep",
     "write_dataset": "simulate",

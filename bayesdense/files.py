@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bayesdense.errors import BayesdenseError
+from bayesdense.wording import printable
+
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex, read in blocks."""
@@ -28,6 +31,23 @@ def parse_json(text: str | bytes) -> object:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def read_json(path: str | Path) -> object:
+    """Return what a JSON file says that a user has named.
+
+    Raises
+    ------
+    BayesdenseError
+        It cannot be read, or is no JSON.
+    """
+    where = printable(str(path))
+    try:
+        return parse_json(Path(path).read_bytes())
+    except OSError as err:
+        raise BayesdenseError(f"{where}: cannot be read: {err.strerror or err}") from err
+    except ValueError as err:
+        raise BayesdenseError(f"{where}: is no JSON: {err}") from err
 
 
 def commit(temporary: Path, path: Path) -> None:

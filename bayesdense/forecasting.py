@@ -2,8 +2,9 @@
 
 import datetime as dt
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import numpy as np
 import xarray as xr
@@ -52,6 +53,38 @@ _STEP_DAYS: Final = 7
 _MOST_DATES: Final = 2000
 #: Keeps the LLMs of a forecast apart from other uses of a fit's seed.
 _STREAM: Final = 0xF0CA
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ahead:
+    """What one fit says of some dates, draw by draw; of several, draws are put together.
+
+    Attributes
+    ----------
+    fit
+        The fit, its draws as many as its weight says.
+    dates
+        ISO dates.
+    eta
+        Trend, (chain, draw, date); infinite where it has left the numbers.
+    deviation
+        Family effect and residual of a new LLM, (chain, draw, date).
+    """
+
+    fit: Fit
+    dates: tuple[str, ...]
+    eta: xr.DataArray
+    deviation: Floats
+
+    @classmethod
+    def of(cls, fit: Fit, dates: Sequence[str]) -> Self:
+        """Read a fit at dates."""
+        eta = _finite_or_more(derive.trend(fit, dates))
+        return cls(fit, tuple(dates), eta, _deviations(fit, dates))
+
+    def line(self, k: int) -> Floats:
+        """Trend at a date, (chain, draw)."""
+        return np.asarray(self.eta.isel(date=k).to_numpy())
 
 
 def forecast(
@@ -103,50 +136,85 @@ def forecast(
     BayesdenseError
         A date, density, score or size that cannot be, a benchmark that the fit does not know.
     """
+    dates = asked_dates(at)
+    return told_ahead(
+        [Ahead.of(fit, dates)],
+        about_fit(fit),
+        density=density,
+        score=score,
+        params=params,
+        horizon=horizon,
+        hardware_doubling_years=hardware_doubling_years,
+    )
+
+
+def about_fit(fit: Fit) -> dict[str, Any]:
+    """What was fitted."""
+    return {
+        "dataset": fit.dataset_info["name"],
+        "dataset_digest": fit.dataset_info["digest"],
+        "model": fit.spec.name,
+        "model_digest": fit.spec.digest,
+        "trend": fit.spec.trend,
+        "residual": fit.spec.residual,
+        "window": list(derive.window(fit)),
+        "params": derive.params_convention(fit),
+        "reference_tokens": fit.spec.options.reference_tokens if fit.spec.is_joint else None,
+    }
+
+
+def asked_dates(at: str | Sequence[str]) -> list[str]:
+    """Dates that are asked for."""
     dates = list(dict.fromkeys(map(_iso, [at] if isinstance(at, str) else at)))
     if not dates:
         raise BayesdenseError("forecast: no date, allowed: one or more as 2026-12-31")
+    return dates
+
+
+def told_ahead(
+    parts: Sequence[Ahead],
+    about: Mapping[str, Any],
+    *,
+    density: float | None,
+    score: Mapping[str, float] | None,
+    params: float | None,
+    horizon: str | None,
+    hardware_doubling_years: float,
+) -> dict[str, Any]:
+    """Summarise one fit, or several whose draws count alike; arguments as of `forecast`.
+
+    Parameters
+    ----------
+    parts
+        Fits of one dataset, read at the same dates.
+    about
+        The section `fit` of the answer.
+    """
     _require_positive("density", density)
     _require_positive("hardware_doubling_years", hardware_doubling_years)
-    goals = _score_goals(fit, score, params)
-    last = max(derive.last_release(fit), *dates)
+    first = parts[0]
+    goals = _score_goals(first.fit, score, params)
+    last = max(derive.last_release(first.fit), *first.dates)
     end = _iso(horizon) if horizon else _years_later(last)
-    eta = _finite_or_more(derive.trend(fit, dates))
-    deviation = _deviations(fit, dates)
-    targets = [] if density is None else [_density_target(fit, density, eta, deviation, end)]
+    targets = [] if density is None else [_density_target(parts, density, end)]
     targets += [
-        _score_target(fit, name, value, params or math.nan, eta, deviation, end)
-        for name, value in goals.items()
+        _score_target(parts, name, value, params or math.nan, end) for name, value in goals.items()
     ]
     found: dict[str, Any] = strict(
         {
             "schema": SCHEMA_VERSION,
-            "fit": {
-                "dataset": fit.dataset_info["name"],
-                "dataset_digest": fit.dataset_info["digest"],
-                "model": fit.spec.name,
-                "model_digest": fit.spec.digest,
-                "trend": fit.spec.trend,
-                "residual": fit.spec.residual,
-                "window": list(derive.window(fit)),
-                "params": derive.params_convention(fit),
-                "reference_tokens": fit.spec.options.reference_tokens
-                if fit.spec.is_joint
-                else None,
-            },
-            "dates": [_row(fit, eta, deviation, k) for k in range(len(dates))],
+            "fit": dict(about),
+            "dates": [_row(parts, k) for k in range(len(first.dates))],
             "horizon": end,
             "targets": targets,
-            "corollaries": corollaries(fit, hardware_doubling_years),
-            "derived": derived_densities(fit),
+            "corollaries": _corollaries(parts, hardware_doubling_years),
+            "derived": _derived_densities(parts),
         }
     )
     return found
 
 
-def corollaries(
-    fit: Fit, hardware_doubling_years: float = HARDWARE_DOUBLING_YEARS
-) -> dict[str, object]:
+def _corollaries(parts: Sequence[Ahead], hardware_doubling_years: float) -> dict[str, object]:
     """What growth of density means for sizes, read at the last release.
 
     The size needed for a given score halves as density doubles, every ln 2 / g. On hardware that
@@ -157,7 +225,7 @@ def corollaries(
     ----------
     Xiao et al. 2025, corollaries 1 and 2: with H = 2.1 years they print 88 days.
     """
-    growth = derive.growth_rate(fit)
+    growth = _growth(parts, None)
     rate = growth.draws + laws.LOG_2 / hardware_doubling_years
     combined = Estimate("growth with hardware", rate.assign_attrs(units="1/year"), growth.at)
     return {
@@ -167,17 +235,31 @@ def corollaries(
     }
 
 
-def derived_densities(fit: Fit) -> dict[str, object]:
+def _growth(parts: Sequence[Ahead], date: str | None) -> Estimate:
+    """Growth rate at a date, None: at the last release, from the draws of all."""
+    each = [derive.growth_rate(part.fit, date) for part in parts]
+    return Estimate(each[0].name, _side_by_side([one.draws for one in each]), each[0].at)
+
+
+def _side_by_side(each: Sequence[xr.DataArray]) -> xr.DataArray:
+    """Draws of several fits as those of one chain; of one fit as they are."""
+    if len(each) == 1:
+        return each[0]
+    draws = np.concatenate([np.ravel(one.transpose(CHAIN, DRAW).to_numpy()) for one in each])
+    return xr.DataArray(draws[None], dims=(CHAIN, DRAW), attrs=each[0].attrs)
+
+
+def _derived_densities(parts: Sequence[Ahead]) -> dict[str, object]:
     """Density of LLMs that were pruned, distilled or quantised, over that of what they came from.
 
     Draw by draw from the joint draws of both densities; pairs as `derived_from` names them, of
     which the other LLM has to be in the fit. `all_pairs` is the geometric mean over pairs.
     """
-    parents = fit.group("constant_data").get("derived_from")
+    parents = parts[0].fit.group("constant_data").get("derived_from")
     if parents is None:
         return {"pairs": [], "n_without_parent": 0, "all_pairs": None}
-    log_density = derive.log_density(fit)
-    names = [str(name) for name in log_density[LLM].values]
+    each = [derive.log_density(part.fit) for part in parts]
+    names = [str(name) for name in each[0][LLM].values]
     made = [
         (str(llm), str(parent))
         for llm, parent in zip(parents[LLM].values, parents.values, strict=True)
@@ -185,7 +267,9 @@ def derived_densities(fit: Fit) -> dict[str, object]:
     ]
     pairs = [(llm, parent) for llm, parent in made if parent in names]
     ratios = [
-        log_density.sel({LLM: llm}, drop=True) - log_density.sel({LLM: parent}, drop=True)
+        _side_by_side(
+            [one.sel({LLM: llm}, drop=True) - one.sel({LLM: parent}, drop=True) for one in each]
+        )
         for llm, parent in pairs
     ]
     return {
@@ -233,16 +317,21 @@ def _quantiles(draws: Floats, probs: Sequence[float]) -> Floats:
     return np.asarray(np.quantile(flat, probs, method="inverted_cdf"))
 
 
-def _row(fit: Fit, eta: xr.DataArray, deviation: Floats, k: int) -> dict[str, object]:
+def _pooled(each: Iterable[Floats]) -> Floats:
+    """Draws of all fits, flat."""
+    return np.concatenate([np.ravel(one) for one in each])
+
+
+def _row(parts: Sequence[Ahead], k: int) -> dict[str, object]:
     """Everything about one date."""
-    date = str(eta["date"].values[k])
-    line = eta.isel(date=k).to_numpy()
-    growth = derive.growth_rate(fit, date)
+    date = parts[0].dates[k]
+    line = _pooled(part.line(k) for part in parts)
+    growth = _growth(parts, date)
     return {
         "date": date,
-        "extrapolated": date > derive.last_release(fit),
+        "extrapolated": date > derive.last_release(parts[0].fit),
         "typical": band(line),
-        "new_llm": band(line + deviation[..., k]),
+        "new_llm": band(line + _pooled(part.deviation[..., k] for part in parts)),
         "p_not_finite": float(np.isinf(line).mean()),
         "growth_rate_per_year": {
             "median": growth.median,
@@ -275,56 +364,65 @@ def _finite_or_more(eta: xr.DataArray) -> xr.DataArray:
     return eta.where(np.isfinite(eta), np.inf)
 
 
-def _density_target(
-    fit: Fit, density: float, eta: xr.DataArray, deviation: Floats, end: str
-) -> dict[str, object]:
+def _density_target(parts: Sequence[Ahead], density: float, end: str) -> dict[str, object]:
     """When a density is reached."""
-    goal = np.full(eta.shape[:2], math.log(density))
-    new = eta.to_numpy() + deviation
+    goals = [np.full(part.eta.shape[:2], math.log(density)) for part in parts]
     return {
         "kind": "density",
         "density": density,
-        **_reached(fit, goal, end),
+        **_reached(parts, goals, end),
         "dates": [
             {
-                "date": str(eta["date"].values[k]),
-                "p_typical": float(_is_at(eta.values[..., k], goal).mean()),
-                "p_new_llm": float(_is_at(new[..., k], goal).mean()),
+                "date": date,
+                "p_typical": _share_at(parts, goals, k),
+                "p_new_llm": _share_at(parts, goals, k, new=True),
             }
-            for k in range(eta.sizes["date"])
+            for k, date in enumerate(parts[0].dates)
         ],
     }
 
 
+def _share_at(
+    parts: Sequence[Ahead], goals: Sequence[Floats], k: int, *, new: bool = False
+) -> float:
+    """Share of all draws in which the typical LLM, or a new one, is at its goal at a date."""
+    at_goal = [
+        _is_at(part.line(k) + (part.deviation[..., k] if new else 0.0), goal)
+        for part, goal in zip(parts, goals, strict=True)
+    ]
+    return float(np.concatenate([np.ravel(one) for one in at_goal]).mean())
+
+
 def _score_target(
-    fit: Fit,
-    benchmark: str,
-    value: float,
-    params: float,
-    eta: xr.DataArray,
-    deviation: Floats,
-    end: str,
+    parts: Sequence[Ahead], benchmark: str, value: float, params: float, end: str
 ) -> dict[str, object]:
     """When LLMs of a size reach a score, and which size reaches it at each date."""
-    dates = [str(date) for date in eta["date"].values]
-    data = _imagined(fit, dates, benchmark, value, params)
-    log_needed = _log_size_of(fit, benchmark, value, float(data.scores.other_protocol[0]))
-    goal = log_needed - math.log(params)
-    chance = _chance_of_score(fit, data, math.log(params) + eta.to_numpy() + deviation)
+    dates = parts[0].dates
+    needed, chances = [], []
+    for part in parts:
+        data = _imagined(part.fit, dates, benchmark, value, params)
+        protocol = float(data.scores.other_protocol[0])
+        needed.append(_log_size_of(part.fit, benchmark, value, protocol))
+        sizes = math.log(params) + part.eta.to_numpy() + part.deviation
+        chances.append(_chance_of_score(part.fit, data, sizes))
+    goals = [one - math.log(params) for one in needed]
+    chance = np.average(chances, axis=0, weights=[goal.size for goal in goals])
     return {
         "kind": "score",
         "benchmark": benchmark,
         "score": value,
         "n_params": params,
-        "density": band(goal),
-        "p_out_of_reach": float(np.isposinf(goal).mean()),
-        **_reached(fit, goal, end),
+        "density": band(_pooled(goals)),
+        "p_out_of_reach": float(np.isposinf(_pooled(goals)).mean()),
+        **_reached(parts, goals, end),
         "dates": [
             {
                 "date": date,
-                "p_typical": float(_is_at(eta.values[..., k], goal).mean()),
+                "p_typical": _share_at(parts, goals, k),
                 "p_new_llm": float(chance[k]),
-                "size_needed": band(log_needed - eta.values[..., k]),
+                "size_needed": band(
+                    _pooled(one - part.line(k) for one, part in zip(needed, parts, strict=True))
+                ),
             }
             for k, date in enumerate(dates)
         ],
@@ -375,21 +473,24 @@ def _log_size_of(fit: Fit, benchmark: str, value: float, other_protocol: float) 
     return np.asarray(ratio + float(constant(fit, "log_params_centre")))
 
 
-def _reached(fit: Fit, goal: Floats, end: str) -> dict[str, object]:
+def _reached(parts: Sequence[Ahead], goals: Sequence[Floats], end: str) -> dict[str, object]:
     """First dates at which draws' trends are at their goals, summarised; null where none is."""
-    first, last_day = (dt.date.fromisoformat(d) for d in (derive.window(fit)[0], end))
+    window = derive.window(parts[0].fit)
+    first, last_day = (dt.date.fromisoformat(d) for d in (window[0], end))
     if last_day <= first:
         raise BayesdenseError(f"forecast: horizon {end}, allowed: a date after {first}")
     whole = (last_day - first).days
     n_dates = min(math.ceil(whole / _STEP_DAYS), _MOST_DATES)
     days = np.unique(np.linspace(0, whole, n_dates + 1).round())
     dates = [(first + dt.timedelta(days=int(day))).isoformat() for day in days]
-    eta = _finite_or_more(derive.trend(fit, dates)).to_numpy().reshape(goal.size, -1)
-    day = first_reached(days, eta, goal.ravel())
+    goal = _pooled(goals)
+    each = [_finite_or_more(derive.trend(part.fit, dates)).to_numpy() for part in parts]
+    eta = np.concatenate([one.reshape(-1, len(dates)) for one in each])
+    day = first_reached(days, eta, goal)
     return {
         "date": _date_summary(day, first),
         "p_reached_by_horizon": float(np.isfinite(day).mean()),
-        "p_reached_before_window": float(_is_at(eta[:, 0], goal.ravel()).mean()),
+        "p_reached_before_window": float(_is_at(eta[:, 0], goal).mean()),
     }
 
 

@@ -19,7 +19,7 @@ from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
-from bayesdense.files import parse_json, write_text_atomic
+from bayesdense.files import read_json, write_text_atomic
 from bayesdense.laws import expit
 from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LLM, SCHEMA_VERSION
 from bayesdense.newcomers import (
@@ -32,6 +32,7 @@ from bayesdense.newcomers import (
     with_families,
 )
 from bayesdense.observations import JointObservations, observe
+from bayesdense.proper_scores import clustered_mean, crps
 from bayesdense.results import Fit
 from bayesdense.simulate.story import draw_log_density, score_moments
 from bayesdense.spec import spec_from_dict
@@ -153,13 +154,7 @@ def load_forecast(path: str | Path) -> FrozenForecast:
     BayesdenseError
         No such file, no forecast, of another schema, or altered since it was written.
     """
-    where = printable(str(path))
-    try:
-        content = parse_json(Path(path).read_bytes())
-    except OSError as err:
-        raise BayesdenseError(f"{where}: cannot be read: {err.strerror or err}") from err
-    except ValueError as err:
-        raise BayesdenseError(f"{where}: is no JSON: {err}") from err
+    where, content = printable(str(path)), read_json(path)
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise BayesdenseError(f"{where}: is no frozen forecast; write one with forecast --freeze")
     if content.get("schema") != SCHEMA_VERSION:
@@ -226,6 +221,7 @@ def score_forecast(
     log_density = _normal_log_density(scores.logit_score, means, variances)
     rng = np.random.default_rng([fit.seed if seed is None else seed, _STREAM, 1])
     drawn = expit(means + np.sqrt(variances) * rng.normal(size=means.shape))
+    distances = crps(drawn, scores.score)
     rows = [
         {
             "llm": data.llms.names[i],
@@ -237,7 +233,7 @@ def score_forecast(
             "median": float(np.median(drawn[:, c])),
             **{f"eti{100 * p:.0f}": np.quantile(drawn[:, c], tails(p)) for p in _COVERAGES},
             "log_score": _log_mean_exp(log_density[:, c]),
-            "crps": crps(drawn[:, c], float(scores.score[c])),
+            "crps": distances[c],
         }
         for c, (i, j) in enumerate(zip(scores.llm_idx, scores.benchmark_idx, strict=True))
     ]
@@ -279,22 +275,6 @@ def score_forecast(
         }
     )
     return found
-
-
-def crps(draws: Floats, outcome: float) -> float:
-    """Continuous ranked probability score E|X - y| - E|X - X'|/2 of draws, in the draws' unit.
-
-    The second mean is over all pairs of different draws, so that the score is not biased by their
-    number (the "fair" score). Smaller is better.
-
-    Examples
-    --------
-    >>> crps(np.array([0.0, 1.0]), 0.5)
-    0.0
-    """
-    x, n = np.sort(draws), len(draws)
-    spread = float((2 * np.arange(1, n + 1) - n - 1) @ x) / (n * (n - 1))
-    return float(np.abs(x - outcome).mean()) - spread
 
 
 def _thinned(fit: Fit, n_draws: int) -> xr.Dataset:
@@ -429,9 +409,9 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
         "n_scores": len(rows),
         "n_families": len(set(families)),
         **{
-            name: {"mean": mean, "se": error}
+            name: {"mean": found.mean, "se": found.se}
             for name in ("log_score", "crps")
-            for mean, error in [clustered_mean(np.array([row[name] for row in rows]), families)]
+            for found in [clustered_mean(np.array([row[name] for row in rows]), families)]
         },
         **covered,
     }
@@ -440,18 +420,3 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
 def _within(interval: Sequence[float], value: float) -> bool:
     """Whether an interval holds a value."""
     return bool(interval[0] <= value <= interval[1])
-
-
-def clustered_mean(values: Floats, clusters: Sequence[str]) -> tuple[float, float | None]:
-    """Mean, and its standard error where values of one cluster go together.
-
-    sqrt(K/(K - 1) sum_k (sum of deviations in cluster k)^2) / n, with K clusters; None for K = 1.
-    """
-    mean = float(values.mean())
-    labels, index = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-    n_clusters = len(labels)
-    if n_clusters < 2:
-        return mean, None
-    sums = np.bincount(index, values - mean)
-    factor = n_clusters / (n_clusters - 1)
-    return mean, math.sqrt(factor * float(sums @ sums)) / len(values)

@@ -16,7 +16,7 @@ from bayesdense.trends import form_of
 #: Probability of no growth before the break from which on a ratio of growth rates means nothing;
 #: and how near to 0 or 1 the probability of faster growth has to be for a change to be claimed.
 _NO_RATIO: Final = 0.025
-_CLAIM: Final = 0.025
+CLAIM: Final = 0.025
 _YEAR: Final = "break_year"
 
 
@@ -58,7 +58,7 @@ class GrowthBreak:
     def verdict(self) -> str:
         """What may be claimed: `faster` or `slower` beyond .975, else `not distinguishable`."""
         chance = self.p_faster_after.value
-        if _CLAIM < chance < 1.0 - _CLAIM:
+        if CLAIM < chance < 1.0 - CLAIM:
             return "not distinguishable"
         return "faster" if chance > 0.5 else "slower"
 

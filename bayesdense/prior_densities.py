@@ -47,13 +47,13 @@ def log_prior(spec: ModelSpec, data: Observations, posterior: xr.Dataset) -> xr.
     entries = (entry for name, prior in used_priors(spec, data) for entry in prior.top_level(name))
     return xr.Dataset(
         {
-            name: posterior[name].copy(data=_log_density(prior, posterior[name].to_numpy(), scales))
+            name: posterior[name].copy(data=log_density(prior, posterior[name].to_numpy(), scales))
             for name, prior in entries
         }
     )
 
 
-def _log_density(prior: Prior, value: Floats, scales: Mapping[str, Floats]) -> Floats:
+def log_density(prior: Prior, value: Floats, scales: Mapping[str, Floats]) -> Floats:
     """Log density of one top-level prior."""
     unit = scales[prior.scale] if prior.scale else np.float64(1.0)
     parameters = [

@@ -22,6 +22,7 @@ from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
 from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.observations import Observations, observe
 from bayesdense.point.records import fit_line
+from bayesdense.proper_scores import clustered_mean, crps, mixture_log_score
 from bayesdense.results import Fit
 from bayesdense.simulate import simulate_dataset, write_dataset
 from bayesdense.spec import load_spec
@@ -30,8 +31,12 @@ from bayesdense.studies import baselines
 from bayesdense.studies.agreement import thinned
 from bayesdense.studies.backtest import Backtest, backtest
 from bayesdense.studies.baselines import Band, bands, lines_of
-from bayesdense.studies.later import LaterScores, later_scores
-from bayesdense.studies.scoring import clustered_mean, crps, mixture_log_score
+from bayesdense.studies.later import (
+    LaterDensities,
+    LaterScores,
+    later_densities,
+    later_scores,
+)
 from bayesdense.studies.selection import Selection, select
 
 # ---------------------------------------------------------------- scoring rules
@@ -227,6 +232,38 @@ def test_a_known_family_keeps_its_effect_and_a_new_one_is_drawn(
     up = moved - later.mean.mean(axis=0)
     assert (up[later.known_family] > 0.02).all()
     np.testing.assert_allclose(up[~later.known_family], 0.0, atol=1e-12)
+
+
+def test_densities_are_read_without_what_was_foretold_of_them(
+    marginal_fit: Fit, seen_and_all: tuple[Observations, Observations]
+) -> None:
+    """A trend that lies higher foretells more, and reads the same off the scores."""
+    seen, everything = seen_and_all
+
+    def read(fit: Fit) -> LaterDensities:
+        found = later_densities(fit, seen, everything, np.random.default_rng(1))
+        assert found is not None
+        return found
+
+    plain = read(marginal_fit)
+    higher = read(changed(marginal_fit, trend_intercept=lambda draws: draws + 0.5))
+    assert set(plain.names) == set(everything.llms.names) - set(seen.llms.names)
+    shift = (higher.drawn - plain.drawn).mean(axis=0)
+    assert shift == pytest.approx(np.full(len(shift), 0.5), abs=0.15)
+    assert np.median(np.abs(higher.observed - plain.observed)) < 0.1
+    bent = Fit(marginal_fit.tree, marginal_fit.spec.with_options(residual="student_t"))
+    assert later_densities(bent, seen, everything, np.random.default_rng(1)) is None
+
+
+def test_a_second_reading_says_which_way_a_forecast_missed() -> None:
+    drawn = np.random.default_rng(3).normal(size=(4000, 6))
+    later = LaterDensities(tuple("abcdef"), tuple("aabbcc"), np.full(6, 1.5), drawn)
+    found = study._densities(later)
+    assert found is not None
+    assert found["mean_above"] == pytest.approx(1.5, abs=0.05)
+    assert (found["coverage80"], found["coverage95"]) == (0.0, 1.0)
+    assert (found["n"], found["n_families"]) == (6, 3)
+    assert study._densities(None) is None
 
 
 def test_llms_of_one_new_family_share_its_effect(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,22 +12,21 @@ import numpy as np
 import pytest
 from program import cli, hold, invoke
 
-from bayesdense.comparison import Comparison, compare, tasks
+from bayesdense.comparison import Comparison, compare
 from bayesdense.comparison.pointwise import Pointwise
-from bayesdense.comparison.running import run_tasks
-from bayesdense.comparison.tasks import Task, as_json, from_json, run
+from bayesdense.comparison.tasks import as_json, from_json
 from bayesdense.comparison.widths import WIDTHS
-from bayesdense.dataset import Dataset, load_dataset
+from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError, SpecError
+from bayesdense.jobs import Failure, Job, Outcome
+from bayesdense.simulate import write_dataset
 from bayesdense.spec import load_spec
+from bayesdense.trends import TRENDS as TRENDS_THAT_SHIP
+from bayesdense.trends import add_trend, known
 
-SMALL: dict[str, Any] = {"draws": 300, "tune": 150, "chains": 4}
+SMALL: dict[str, Any] = {"draws": 300, "tune": 150, "chains": 4, "executor": "serial"}
+PUBLISHED = "densing-published"
 TRENDS = ["exponential", "flat"]
-
-
-@pytest.fixture(scope="module")
-def published() -> Dataset:
-    return load_dataset("densing-published")
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compared(published: Dataset, folder: Path) -> Comparison:
-    return compare(published, TRENDS, lfo=True, check_evidence=True, seed=4, out=folder, **SMALL)
+def compared(folder: Path) -> Comparison:
+    return compare(PUBLISHED, TRENDS, lfo=True, check_evidence=True, seed=4, out=folder, **SMALL)
 
 
 @pytest.mark.fit
@@ -84,77 +84,41 @@ def test_growth_is_told_from_none_by_families(compared: Comparison) -> None:
 
 
 @pytest.mark.fit
-def test_a_run_that_was_ended_goes_on(
-    compared: Comparison, published: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Everything is there: nothing is fitted again, and the answer is the same to the byte."""
+def test_a_run_that_was_ended_goes_on(compared: Comparison, folder: Path) -> None:
+    """What is there is not fitted again, and what is not comes out the same, in any process."""
     how: dict[str, Any] = {"lfo": True, "check_evidence": True, "seed": 4, "out": folder, **SMALL}
-    with pytest.raises(BayesdenseError, match="holds files already; go on with"):
-        compare(published, TRENDS, **how)
-    removed = next((folder / "tasks").iterdir())
-    content = removed.read_text(encoding="utf-8")
-    removed.write_text(content[: len(content) // 2], encoding="utf-8")
-    ran: list[str] = []
-
-    def once(task: Task, dataset: Dataset) -> dict[str, Any]:
-        ran.append(task.key)
-        result: dict[str, Any] = json.loads(content)
-        return result
-
-    monkeypatch.setattr("bayesdense.comparison.running.run", once)
+    with pytest.raises(BayesdenseError, match="--resume"):
+        compare(PUBLISHED, TRENDS, **how)
+    files = {path: path.stat().st_mtime_ns for path in (folder / "jobs").iterdir()}
+    removed = next(
+        path for path in files if json.loads(path.read_bytes())["record"]["job"]["params"].get("k")
+    )
+    record = json.loads(removed.read_bytes())["record"]
+    removed.write_bytes(removed.read_bytes()[:1000])
     told: list[tuple[int, int]] = []
     again = compare(
-        published, TRENDS, resume=True, progress=lambda done, n, _: told.append((done, n)), **how
+        PUBLISHED,
+        TRENDS,
+        resume=True,
+        progress=lambda done, failed, n, _: told.append((done, n)),
+        **how | {"executor": "processes", "workers": 1},
     )
-    assert ran == [removed.stem]
+    assert json.loads(removed.read_bytes())["record"] == record
+    changed = [p for p, at in files.items() if p.stat().st_mtime_ns != at]
+    assert changed == [removed]
     assert again.to_json() == compared.to_json()
-    assert [done for done, _ in told] == list(range(len(told)))
-    assert removed.read_text(encoding="utf-8") == content
+    assert told[-1][0] == told[-1][1] == len(files)
 
 
-@pytest.mark.fit
-def test_tasks_do_not_depend_on_one_another(published: Dataset, folder: Path) -> None:
-    """The same task alone gives the same result as among others."""
-    finished = {path.stem: path for path in (folder / "tasks").iterdir()}
-    size = {**SMALL, "cores": None}
-    blocks = {"days": 91, "families": 20}
-    spec = load_spec("trend_only").with_options(trend="flat")
-    task = Task.of("until", spec, published, 4, size=size, blocks=blocks, k=1)
-    assert task.key in finished
-    alone = run(task, published)
-    kept = json.loads(finished[task.key].read_text(encoding="utf-8"))
-    np.testing.assert_allclose(alone["ahead"], kept["ahead"], rtol=1e-6)
-
-
-def test_the_key_says_all(published: Dataset) -> None:
-    spec = load_spec("trend_only")
-    one = Task.of("hypothesis", spec, published, 1, size=SMALL)
-    same = Task.of("hypothesis", spec, published, 1, size=dict(reversed(SMALL.items())))
-    others = [
-        Task.of("until", spec, published, 1, size=SMALL),
-        Task.of("hypothesis", spec, published, 2, size=SMALL),
-        Task.of("hypothesis", spec, published, 1, size=SMALL, k=1),
-        Task.of("hypothesis", spec.with_options(trend="flat"), published, 1, size=SMALL),
-        Task.of("hypothesis", spec, replace(published, digest="other"), 1, size=SMALL),
-    ]
-    assert one.key == same.key
-    assert one.seeds(3) == same.seeds(3)
-    assert len({one.key, *(other.key for other in others)}) == 6
-    assert len({one.seeds(1)[0], *(other.seeds(1)[0] for other in others)}) == 6
-    assert one.model == spec
-    with pytest.raises(ValueError, match="another dataset"):
-        run(others[-1], published)
-
-
-def test_a_task_that_cannot_be_done_says_why(
-    published: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(task: Task, dataset: Dataset) -> dict[str, Any]:
-        raise BayesdenseError("no such luck")
-
-    monkeypatch.setattr(tasks, "FUNCTIONS", {"hypothesis": broken})
-    task = Task.of("hypothesis", load_spec("trend_only"), published, 1)
-    assert run_tasks([task], published) == [{"failed": "no such luck"}]
+def test_a_dataset_in_memory_has_to_be_found_again(tmp_path: Path) -> None:
+    """Its digest does not say that rows were taken away."""
+    published = load_dataset(PUBLISHED)
+    assert published.densities is not None
+    few = replace(published, densities=published.densities.iloc[:40])
+    for dataset in (few, replace(published, name="mine")):
+        with pytest.raises(BayesdenseError, match="give its folder"):
+            compare(dataset, TRENDS, out=tmp_path / "study")
+    assert not (tmp_path / "study").exists()
 
 
 def test_predictive_densities_survive_json() -> None:
@@ -194,23 +158,55 @@ def made(name: str, k: float = 0.1, **changes: object) -> dict[str, Any]:
 
 def put_together(
     monkeypatch: pytest.MonkeyPatch,
-    dataset: Dataset,
     results: Any,
     trends: Sequence[str] = TRENDS,
     **how: Any,
 ) -> Comparison:
-    """Compare with results that are made up: `results(task)`."""
+    """Compare with results that are made up: `results(job)`."""
+
+    def outcome(job: Job) -> Outcome:
+        found = results(job)
+        failure = Failure("BayesdenseError", found["failed"]) if "failed" in found else None
+        return Outcome(job, None if failure else found, failure, 1, 0.0, {})
+
     monkeypatch.setattr(
-        "bayesdense.comparison.rivals.run_tasks",
-        lambda tasks, dataset, **_: [results(task) for task in tasks],
+        "bayesdense.comparison.rivals.run_jobs",
+        lambda jobs, out, **_: {job.key: outcome(job) for job in jobs},
     )
-    return compare(dataset, trends, **how)
+    with tempfile.TemporaryDirectory() as folder:
+        return compare(PUBLISHED, trends, out=folder, **how)
 
 
-def test_without_the_future_the_verdict_is_provisional(
-    published: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = put_together(monkeypatch, published, lambda task: made(task.model.trend))
+def trend_of(job: Job) -> str:
+    return str(job.spec["trend"]["kind"])
+
+
+def asks(job: Job, function: str) -> bool:
+    return job.function.endswith(f":{function}")
+
+
+def test_a_trend_of_ones_own_is_fitted_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes do not know it."""
+    monkeypatch.setattr(known, "_ADDED", {})
+    line = TRENDS_THAT_SHIP["exponential"]
+    add_trend(replace(line, kind="mine"))
+    found: list[str] = []
+
+    def run(jobs: list[Job], out: str, *, executor: str, **_: Any) -> dict[str, Outcome]:
+        found.append(executor)
+        return {job.key: Outcome(job, made(trend_of(job)), None, 1, 0.0, {}) for job in jobs}
+
+    monkeypatch.setattr("bayesdense.comparison.rivals.run_jobs", run)
+    with tempfile.TemporaryDirectory() as folder:
+        compare(PUBLISHED, ["mine", "flat"], out=folder)
+        assert set(found) == {"serial"}
+        found.clear()
+        compare(PUBLISHED, TRENDS, out=folder)
+        assert set(found) == {"processes"}
+
+
+def test_without_the_future_the_verdict_is_provisional(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = put_together(monkeypatch, lambda job: made(trend_of(job)))
     assert found.verdict == (
         "provisional, without leave-future-out: decisive: exponential; beaten: flat by exponential"
     )
@@ -219,22 +215,20 @@ def test_without_the_future_the_verdict_is_provisional(
     assert found.probabilities[1.0]["exponential"] == pytest.approx(1 / (1 + math.exp(-2)))
 
 
-def test_failing_weights_are_replaced_by_a_refit(
-    published: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_weights_are_replaced_by_a_refit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exact value is that of the bridge between the fits without the family and with it."""
     gains = np.random.default_rng(2).normal(-2, 0.1, (4, 50, 1)).tolist()
     asked: list[str] = []
 
-    def results(task: Task) -> dict[str, Any]:
-        if task.function == "without_family":
-            asked.append(task.arguments["family"])
-            if task.model.trend == "flat":
+    def results(job: Job) -> dict[str, Any]:
+        if asks(job, "without_family"):
+            asked.append(job.params["family"])
+            if trend_of(job) == "flat":
                 return {"failed": "it would not"}
             return {"gains": gains, "max_rhat": 1.01, "divergences": 0}
-        return made(task.model.trend, k=0.9)
+        return made(trend_of(job), k=0.9)
 
-    found = put_together(monkeypatch, published, results)
+    found = put_together(monkeypatch, results)
     assert asked == ["B", "B"]
     one, other = found.hypotheses
     assert one.checks["refitted_families"] == ["B"]
@@ -246,20 +240,18 @@ def test_failing_weights_are_replaced_by_a_refit(
     assert other.scores.family.elpd[1] == -5.0
 
 
-def test_where_weights_fail_a_width_is_refitted(
-    published: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def results(task: Task) -> dict[str, Any]:
-        if task.function == "at_width":
-            assert task.arguments["factor"] == 0.25
-            if task.model.trend == "flat":
+def test_where_weights_fail_a_width_is_refitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def results(job: Job) -> dict[str, Any]:
+        if asks(job, "at_width"):
+            assert job.params["factor"] == 0.25
+            if trend_of(job) == "flat":
                 return {"failed": "no fit"}
             log_ml = {"value": -33.0, "se": 0.2, "failed": None}
             return {"log_ml": log_ml, "max_rhat": 1.03, "divergences": 0}
         widths = {str(f): {"value": 0.5, "se": 0.1, "reliable": f > 0.3} for f in WIDTHS}
-        return made(task.model.trend, widths=widths)
+        return made(trend_of(job), widths=widths)
 
-    one, other = put_together(monkeypatch, published, results).hypotheses
+    one, other = put_together(monkeypatch, results).hypotheses
     assert [found.how for found in one.evidence.values()] == [
         "refit", "importance", "bridge", "importance", "importance",
     ]  # fmt: skip
@@ -275,14 +267,14 @@ def test_where_weights_fail_a_width_is_refitted(
 @pytest.mark.parametrize("reliable", [True, False])
 @pytest.mark.parametrize("order", [TRENDS, TRENDS[::-1]])
 def test_a_nested_hypothesis_has_a_second_factor(
-    published: Dataset, monkeypatch: pytest.MonkeyPatch, reliable: bool, order: list[str]
+    monkeypatch: pytest.MonkeyPatch, reliable: bool, order: list[str]
 ) -> None:
-    def results(task: Task) -> dict[str, Any]:
-        name = task.model.trend
+    def results(job: Job) -> dict[str, Any]:
+        name = trend_of(job)
         nested = {"name": "flat", "value": 2.1, "se": 0.2, "reliable": reliable, "problem": "k"}
         return made(name, nested=nested if name == "exponential" else None)
 
-    found = put_together(monkeypatch, published, results, trends=order)
+    found = put_together(monkeypatch, results, trends=order)
     (pair,) = found.to_dict()["differences"]
     sign = 1 if order == TRENDS else -1
     assert pair["log_bayes_factor_savage_dickey"] == (sign * 2.1 if reliable else None)
@@ -291,19 +283,17 @@ def test_a_nested_hypothesis_has_a_second_factor(
     assert failures == ([] if reliable else ["Savage-Dickey ratio over flat: k"])
 
 
-def test_what_failed_is_told_and_leaves_no_number(
-    published: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def results(task: Task) -> dict[str, Any]:
-        if task.function == "until":
+def test_what_failed_is_told_and_leaves_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def results(job: Job) -> dict[str, Any]:
+        if asks(job, "until"):
             return {"failed": "needs more"}
         return made(
-            task.model.trend,
+            trend_of(job),
             log_ml={"value": None, "se": None, "failed": "hardly overlap"},
             smc={"value": None, "se": 0.4, "spread": 0.9},
         )
 
-    found = put_together(monkeypatch, published, results, lfo=True, check_evidence=True)
+    found = put_together(monkeypatch, results, lfo=True, check_evidence=True)
     hold(json.loads(found.to_json()) | {"hypotheses": _whole(found)}, "compare")
     one = found.to_dict()["hypotheses"][0]
     assert one["log_ml"] is one["log_ml_smc"] is one["elpd_lfo"] is one["weight_lfo"] is None
@@ -328,11 +318,9 @@ def _whole(found: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_hypothesis_that_cannot_be_fitted_ends_it(
-    published: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hypothesis_that_cannot_be_fitted_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BayesdenseError, match="trend 'exponential': no way"):
-        put_together(monkeypatch, published, lambda task: {"failed": "no way"})
+        put_together(monkeypatch, lambda job: {"failed": "no way"})
 
 
 # ---------------------------------------------------------------- refusals, the verb
@@ -347,24 +335,23 @@ def test_a_hypothesis_that_cannot_be_fitted_ends_it(
         (["flat", "exponentail"], "trend.kind: 'exponentail'"),
     ],
 )
-def test_what_is_no_comparison_is_refused(
-    published: Dataset, trends: list[str], message: str
-) -> None:
+def test_what_is_no_comparison_is_refused(trends: list[str], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        compare(published, trends)
+        compare(PUBLISHED, trends)
 
 
 def test_a_cut_is_refused() -> None:
     spec = load_spec("joint").with_options(feedback="cut")
     with pytest.raises(SpecError, match="cannot be compared"):
-        compare(load_dataset("densing"), TRENDS, spec=spec)
+        compare("densing", TRENDS, spec=spec)
 
 
-def test_the_future_needs_families(published: Dataset) -> None:
+def test_the_future_needs_families(tmp_path: Path) -> None:
+    published = load_dataset(PUBLISHED)
     assert published.densities is not None
     few = replace(published, densities=published.densities.iloc[:20])
     with pytest.raises(BayesdenseError, match="needs 20 families"):
-        compare(few, TRENDS, lfo=True)
+        compare(write_dataset(few, tmp_path / "few"), TRENDS, lfo=True)
 
 
 @pytest.mark.fit
@@ -378,7 +365,7 @@ def test_the_verb(
     payload = json.loads(done.stdout)
     hold(payload, "compare")
     assert json.loads((tmp_path / "study" / "compare.json").read_text("utf-8")) == payload
-    assert "1 of 2: exponential: fit, evidence, leave one out" in done.stderr
+    assert "2 of 2 finished" in done.stderr
     status, out, err = invoke(monkeypatch, capsys, *arguments, *small, "--resume", "-q")
     assert (status, err) == (1, "")
     assert payload["verdict"] in " ".join(out.split())

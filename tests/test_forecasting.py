@@ -24,6 +24,7 @@ from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.observations import observe
 from bayesdense.results import Fit
 from bayesdense.spec import load_spec
+from bayesdense.stacking import stacked_forecast
 
 AT = "2026-06-30"
 
@@ -298,3 +299,112 @@ def test_a_fit_keeps_what_forecasts_read_of_its_data():
     assert made_from["Gemma-2-9B"] == "Gemma-2-27B"
     assert made_from["Gemma-2-27B"] == ""
     assert constant["score_other_protocol"].values.tolist() == data.scores.other_protocol.tolist()
+
+
+# ---------------------------------------------------------------- stacked over trends
+
+
+def two_fits(**kind):
+    return [
+        fake_fit(growth=2.0, growth_sd=0.1, **kind),
+        fake_fit(growth=0.0, growth_sd=0.1, trend="flat", **kind),
+    ]
+
+
+def test_a_stacked_forecast_is_the_mixture():
+    fits = two_fits()
+    found = stacked_forecast(fits, {"exponential": 0.3, "flat": 0.1}, AT, density=3.0)
+    hold(json.loads(json.dumps(found, allow_nan=False)), "forecast")
+    assert [(one["trend"], one["n_draws"]) for one in found["stack"]] == [
+        ("exponential", 3000), ("flat", 1000)
+    ]  # fmt: skip
+    etas = [derive.trend(fit, [AT]).values.ravel() for fit in fits]
+    lines = np.sort(np.concatenate(etas))
+    weights = np.concatenate([np.full(len(etas[0]), 0.75), np.full(len(etas[1]), 0.25)])
+    order = np.argsort(np.concatenate(etas))
+    cdf = np.cumsum(weights[order]) / weights.sum()
+    (row,) = found["dates"]
+    for prob, value in (
+        (0.5, row["typical"]["median"]),
+        (0.025, row["typical"]["eti95"][0]),
+        (0.975, row["typical"]["eti95"][1]),
+    ):
+        assert np.interp(np.log(value), lines, cdf) == pytest.approx(prob, abs=0.01)
+    (target,) = found["targets"]
+    alone = [forecast(fit, AT, density=3.0)["targets"][0] for fit in fits]
+    for name in ("p_reached_by_horizon",):
+        mixed = 0.75 * alone[0][name] + 0.25 * alone[1][name]
+        assert target[name] == pytest.approx(mixed, abs=0.01)
+    mixed = 0.75 * alone[0]["dates"][0]["p_new_llm"] + 0.25 * alone[1]["dates"][0]["p_new_llm"]
+    assert target["dates"][0]["p_new_llm"] == pytest.approx(mixed, abs=0.02)
+
+
+def test_a_weight_of_one_is_the_forecast_itself():
+    fits = two_fits()
+    stacked = stacked_forecast(fits, {"exponential": 1.0, "flat": 0.0}, AT, score={"MMLU": 0.7},
+                               params=4e9)  # fmt: skip
+    plain = forecast(fits[0], AT, score={"MMLU": 0.7}, params=4e9)
+    for part in ("typical", "new_llm"):
+        ours, its = (np.log(one["dates"][0][part]["median"]) for one in (stacked, plain))
+        assert ours == pytest.approx(its, abs=0.05)
+    chance = stacked["targets"][0]["dates"][0]["p_new_llm"]
+    assert chance == pytest.approx(plain["targets"][0]["dates"][0]["p_new_llm"], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"exponential": 1.0}, "no weight of trend 'flat'"),
+        ({"exponential": 0.5, "flat": 0.4, "quadratic": 0.1}, "'quadratic' has the weight 0.1"),
+        ({"exponential": 0.0, "flat": 0.0}, "not all 0"),
+        ({"exponential": 2.0, "flat": -1.0}, "none negative"),
+    ],
+)
+def test_weights_have_to_be_of_the_fits(weights, message):
+    with pytest.raises(BayesdenseError, match=message):
+        stacked_forecast(two_fits(draws=5), weights, AT)
+
+
+def test_fits_that_cannot_be_stacked_are_refused():
+    one, _ = two_fits(draws=5)
+    weights = {"exponential": 0.5, "flat": 0.5}
+    for fits, message in (
+        ([one], "two or more"),
+        ([one, one], "two or more, each once"),
+        ([one, fake_fit(draws=5, trend="flat", residual="composed")], "other models"),
+    ):
+        with pytest.raises(BayesdenseError, match=message):
+            stacked_forecast(fits, weights, AT)
+
+
+def test_the_verb_stacks(tmp_path, monkeypatch, capsys):
+    fits = two_fits(draws=60)
+    one, other = (fit.save(tmp_path / name) for fit, name in zip(fits, "ab", strict=True))
+    digest = fits[0].dataset_info["digest"]
+    content = {
+        "dataset": {"digest": digest},
+        "verdict": "...",
+        "hypotheses": [
+            {"name": "exponential", "weight_lfo": 0.6}, {"name": "flat", "weight_lfo": 0.4}
+        ],
+    }  # fmt: skip
+    path = tmp_path / "compare.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    verb = ("forecast", one, "--at", AT, "--with", other, "--weights", path)
+    status, out, _ = invoke(monkeypatch, capsys, *verb)
+    assert status == 0
+    assert "exponential 0.60, flat 0.40" in " ".join(out.split())
+    status, out, _ = invoke(monkeypatch, capsys, *verb, "--format", "json")
+    hold(json.loads(out), "forecast")
+    for change, message in (
+        ({"hypotheses": [{"name": "flat", "weight_lfo": None}]}, "--lfo"),
+        ({"dataset": {"digest": "other"}}, "other data"),
+        ({"verdict": None}, None),
+    ):
+        changed = {key: value for key, value in (content | change).items() if value is not None}
+        path.write_text(json.dumps(changed), encoding="utf-8")
+        status, _, err = invoke(monkeypatch, capsys, *verb)
+        assert status == 2
+        assert (message or "no result of compare") in " ".join(err.split())
+    status, _, err = invoke(monkeypatch, capsys, *verb[:-2])
+    assert (status, "both or neither" in " ".join(err.split())) == (2, True)

@@ -9,11 +9,11 @@ import xarray as xr
 from datasets import every_cell, tiny_dataset
 from fake_fit import FAMILIES, ORIGIN, fake_fit
 from program import hold, invoke
-from scipy import integrate, stats
+from scipy import stats
 
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError
-from bayesdense.frozen import clustered_mean, crps, freeze_forecast, load_forecast, score_forecast
+from bayesdense.frozen import freeze_forecast, load_forecast, score_forecast
 from bayesdense.items import item_variance
 from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
 from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
@@ -186,27 +186,6 @@ def test_a_forecast_that_is_right_is_calibrated(tmp_path):
         assert np.mean((drawn >= low) & (drawn <= high)) == pytest.approx(share, abs=0.03)
 
 
-def test_crps_is_the_integral_of_the_squared_difference_of_cdfs():
-    y = 0.3
-    cdf = stats.norm(0.1, 0.5).cdf
-    below, _ = integrate.quad(lambda t: cdf(t) ** 2, -8, y)
-    above, _ = integrate.quad(lambda t: (1 - cdf(t)) ** 2, y, 8)
-    draws = stats.norm(0.1, 0.5).rvs(20_000, random_state=np.random.default_rng(1))
-    assert crps(draws, y) == pytest.approx(below + above, abs=0.01)
-    pairs = np.abs(draws[:50, None] - draws[None, :50]).sum() / (50 * 49)
-    assert crps(draws[:50], y) == pytest.approx(np.abs(draws[:50] - y).mean() - pairs / 2)
-
-
-def test_errors_are_clustered():
-    values = np.array([1.0, 1.0, 3.0, 3.0])
-    mean, error = clustered_mean(values, ["a", "a", "b", "b"])
-    assert mean == 2.0
-    assert error == pytest.approx(np.std([1.0, 3.0], ddof=1) / np.sqrt(2))
-    assert clustered_mean(values, ["a"] * 4)[1] is None
-    alone = clustered_mean(values, list("abcd"))[1]
-    assert alone == pytest.approx(np.std(values, ddof=1) / 2)
-
-
 def test_the_verb_freezes(tmp_path, monkeypatch, capsys):
     folder = fake_fit(draws=20).save(tmp_path / "fit")
     path = tmp_path / "f.json"
@@ -217,3 +196,24 @@ def test_the_verb_freezes(tmp_path, monkeypatch, capsys):
     assert read.digest in err.replace("\n", "")
     assert json.loads(path.read_text(encoding="utf-8"))["answer"] == json.loads(out)
     assert invoke(monkeypatch, capsys, *arguments)[0] == 2
+
+
+def test_backtest_scores_a_frozen_forecast(tmp_path, monkeypatch, capsys):
+    path = frozen(tmp_path, fake_fit())
+    folder = tiny_dataset(tmp_path / "later")
+    verb = ("backtest", folder, "--score", path)
+    status, out, _ = invoke(monkeypatch, capsys, *verb, "--format", "json")
+    assert status == 0
+    payload = json.loads(out)
+    hold(payload, "forecast_score")
+    assert payload == score_forecast(path, load_dataset(folder))
+    status, out, _ = invoke(monkeypatch, capsys, *verb)
+    assert status == 0
+    said = " ".join(out.split())
+    assert payload["digest"][:20] in said.replace(" ", "")
+    assert f"{payload['overall']['crps']['mean']:.4f}" in said
+    status, out, _ = invoke(monkeypatch, capsys, *verb, "--format", "csv")
+    assert len(out.splitlines()) == 1 + payload["n_scores"]
+    status, _, err = invoke(monkeypatch, capsys, *verb, "--origins", "2024-01")
+    assert status == 2
+    assert "--score fits nothing" in " ".join(err.split())

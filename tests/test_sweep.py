@@ -23,6 +23,7 @@ from bayesdense.errors import BayesdenseError, DatasetError
 from bayesdense.estimates import Estimate
 from bayesdense.jobs import Job, run_jobs
 from bayesdense.observations import observe
+from bayesdense.plots.sweep import sweep_figure
 from bayesdense.spec import ModelSpec, load_spec
 from bayesdense.studies import decomposition, refits
 from bayesdense.studies.axes import AXES, Case, cases_of
@@ -287,6 +288,22 @@ def test_resuming_fits_nothing_again(tiny: Path, tmp_path: Path, faked: list[Job
     assert len(faked) == 1
 
 
+def test_the_verb_draws(
+    tiny: Path,
+    tmp_path: Path,
+    faked: list[Job],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    verb = ("sweep", tiny, "--axes", "params", "--out", tmp_path / "study", "--quiet")
+    path = tmp_path / "sweep.svg"
+    _, _, err = invoke(monkeypatch, capsys, *verb, "--executor", "serial", "--plot", path)
+    assert path.read_text(encoding="utf-8").startswith("<?xml")
+    assert "sweep.svg" in err
+    status, _, err = invoke(monkeypatch, capsys, *verb, "--plot", tmp_path / "sweep.txt")
+    assert (status, "--plot" in err) == (2, True)
+
+
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 def test_the_verb_answers_in_three_forms(
     tiny: Path,
@@ -348,3 +365,37 @@ def test_what_is_held_is_law_map_and_their_noise(tiny: Path, joint: ModelSpec) -
     assert (quiet.scores.n_items >= 1e12).all()
     assert (middle["protocol_sd"] < 1e-5).all()
     assert (middle["discrepancy_sd"] == 1).all()
+
+
+# ---------------------------------------------------------------- the figure
+
+
+def drawn_table() -> pd.DataFrame:
+    rows = [
+        ("headline", "joint", "done", 2.1, 1.5, 2.7, "pass"),
+        ("reference_tokens", "1T", "done", 2.4, 1.7, 3.1, "fail"),
+        ("feedback", "cut", "failed", None, None, None, None),
+        ("family", "none", "done", -0.1, -0.6, 0.4, "review"),
+    ]
+    names = ("axis", "value", "status", "growth_median", "growth_low", "growth_high", "checks")
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_the_figure_shows_every_definition_that_was_fitted() -> None:
+    ax = sweep_figure(drawn_table()).axes[0]
+    labels = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert labels == ["headline: joint", "reference_tokens: 1T", "family: none"]
+    (intervals,) = ax.collections
+    spans = [[*part[:, 0], part[0, 1]] for part in intervals.get_segments()]
+    assert spans == [[1.5, 2.7, 0], [1.7, 3.1, 1], [-0.6, 0.4, 2]]
+    hollow = [line for line in ax.get_lines() if line.get_markerfacecolor() == "none"]
+    assert [line.get_xdata().tolist() for line in hollow] == [[2.4]]
+    (above,) = ax.child_axes
+    for tick, label in zip(above.get_xticks(), above.get_xticklabels(), strict=True):
+        assert tick == pytest.approx(365.25 * np.log(2) / (30.4375 * float(label.get_text())))
+
+
+def test_without_a_headline_there_is_no_figure() -> None:
+    table = drawn_table().assign(status="failed")
+    with pytest.raises(BayesdenseError, match="nothing to draw"):
+        sweep_figure(table)

@@ -22,6 +22,7 @@ from bayesdense.cli import (
     forward,
     making,
     plotting,
+    power,
     reading,
     shelf,
     studying,
@@ -99,6 +100,7 @@ for _name, _verb, _example in (
     ("diff", studying.diff, "bayesdense diff fits/march fits/april"),
     ("sweep", studying.sweep, "bayesdense sweep densing --axes reference_tokens,params"),
     ("backtest", studying.backtest, "bayesdense backtest densing --origins 2024-01,2024-07"),
+    ("power", power.power, "bayesdense power densing --trends break_known@2024-04-01"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):
     app.command(_name, epilog=f"Example: {_example}")(_verb)

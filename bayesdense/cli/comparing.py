@@ -7,20 +7,28 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import RenderableType
 
-from bayesdense import catalog
 from bayesdense.cli.options import (
     DatasetArgument,
+    ExecutorOption,
     Format,
     FormatOption,
+    JobsOption,
     ModelOption,
+    ResumeOption,
     SeedOption,
     SetOption,
-    read_folder,
+    StudyOption,
 )
 from bayesdense.cli.output import Answer, columns_or_stack, emit
+from bayesdense.cli.studying import (
+    ChainsOption,
+    DrawsOption,
+    QuietOption,
+    TuneOption,
+    read_model,
+)
 from bayesdense.cli.words import flat, interval
 from bayesdense.names import (
-    ALLOWED_COUNTS,
     DAYS_PER_MONTH,
     DEFAULT_CHAINS,
     DEFAULT_DRAWS,
@@ -29,7 +37,6 @@ from bayesdense.names import (
 )
 from bayesdense.statements import format_number, format_probability
 
-STUDIES: Final = Path("studies")
 #: R-hat of refits that goes unmentioned.
 _MOST_RHAT: Final = 1.02
 
@@ -58,51 +65,24 @@ def compare(
             help="Second opinions on marginal likelihoods: sequential Monte Carlo, Savage-Dickey.",
         ),
     ] = False,
-    out: Annotated[
+    out: StudyOption = None,
+    jobs: JobsOption = None,
+    executor: ExecutorOption = "processes",
+    resume: ResumeOption = False,
+    seed: SeedOption = DEFAULT_SEED,
+    draws: DrawsOption = DEFAULT_DRAWS,
+    tune: TuneOption = DEFAULT_TUNE,
+    chains: ChainsOption = DEFAULT_CHAINS,
+    power: Annotated[
         Path | None,
         typer.Option(
-            "--out",
-            metavar="DIR",
-            parser=read_folder,
-            help="Folder of the study. Default: studies/compare-<dataset>.",
+            "--power",
+            metavar="FILE",
+            help="power.json of a study of this dataset, to stand beside the verdict.",
             show_default=False,
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a study that was ended.")
-    ] = False,
-    seed: SeedOption = DEFAULT_SEED,
-    draws: Annotated[
-        int,
-        typer.Option(
-            "--draws",
-            metavar="N",
-            min=ALLOWED_COUNTS["draws"][0],
-            max=ALLOWED_COUNTS["draws"][1],
-            help="Draws kept of each chain of every fit.",
-        ),
-    ] = DEFAULT_DRAWS,
-    tune: Annotated[
-        int,
-        typer.Option(
-            "--tune",
-            metavar="N",
-            min=ALLOWED_COUNTS["tune"][0],
-            max=ALLOWED_COUNTS["tune"][1],
-            help="Tuning steps of each chain.",
-        ),
-    ] = DEFAULT_TUNE,
-    chains: Annotated[
-        int,
-        typer.Option(
-            "--chains",
-            metavar="N",
-            min=ALLOWED_COUNTS["chains"][0],
-            max=ALLOWED_COUNTS["chains"][1],
-            help="Chains of every fit.",
-        ),
-    ] = DEFAULT_CHAINS,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    quiet: QuietOption = False,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Compare rival trends: how each predicts what it has not seen, and how probable it is.
@@ -112,21 +92,18 @@ def compare(
     """
     from bayesdense.cli.progress import Reporter
 
-    folder = out or STUDIES / f"compare-{catalog.resolve_dataset(dataset).resolve().name}"
     with Reporter(quiet=quiet) as progress:
-        progress.stage(f"reading dataset {dataset}")
-        from bayesdense.dataset import load_dataset
-        from bayesdense.spec import load_spec
-
-        data = load_dataset(dataset)
-        default = "trend_only" if data.is_densities else "joint"
-        spec = load_spec(model or default).with_overrides(overrides or [])
+        progress.stage(f"comparing trends on {dataset}")
         from bayesdense.comparison.rivals import compare as compare_trends
+        from bayesdense.dataset import load_dataset
+        from bayesdense.studies.power_result import read_power
+        from bayesdense.studies.refits import default_folder
 
+        folder = out or default_folder("compare", dataset)
         found = compare_trends(
-            data,
+            dataset,
             [name.strip() for name in trends.split(",") if name.strip()],
-            spec=spec,
+            spec=read_model(model, overrides, dataset),
             lfo=lfo,
             check_evidence=check_evidence,
             draws=draws,
@@ -134,8 +111,11 @@ def compare(
             chains=chains,
             seed=seed,
             out=folder,
+            executor=executor,
+            workers=jobs,
             resume=resume,
-            progress=lambda done, total, words: progress.stage(f"{done + 1} of {total}: {words}"),
+            power=None if power is None else read_power(power, load_dataset(dataset)),
+            progress=progress.jobs,
         )
     payload = found.to_dict()
     rows = [flat({k: v for k, v in one.items() if k != "checks"}) for one in payload["hypotheses"]]
@@ -163,6 +143,11 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
         if (rhat := checks["max_rhat_refits"]) is not None and rhat > _MOST_RHAT:
             yield f"{one['name']}: R-hat of a refit {rhat:.3f}; draw more (--draws)"
         yield from (f"{one['name']}: failed: {text}" for text in checks["failures"])
+    if payload["power"] is not None:
+        from bayesdense.studies.power_result import RULES, statement
+
+        for trend in payload["power"]["trends"]:
+            yield from (f"Power: {statement(data['name'], trend, rule)}" for rule in RULES)
     yield f"Written to {folder / 'compare.json'}."
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from bayesdense.cli import words
-from bayesdense.cli.options import FitArgument, Format, FormatOption
+from bayesdense.cli.options import FitArgument, Format, FormatOption, read_folder
 from bayesdense.cli.output import Answer, columns_or_stack, emit, say
 from bayesdense.errors import BayesdenseError
 from bayesdense.statements import format_count, format_number, format_probability
@@ -140,6 +140,25 @@ def forecast(
             "--hardware-doubling-years", metavar="YEARS", help="In which hardware doubles."
         ),
     ] = 2.1,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="FIT",
+            help="Folder of a fit with another trend, to stack; needs --weights. May be repeated.",
+            parser=read_folder,
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="compare.json of a comparison with --lfo, whose weights stack the fits.",
+            show_default=False,
+        ),
+    ] = None,
     freeze: Annotated[
         Path | None,
         typer.Option(
@@ -158,17 +177,25 @@ def forecast(
     from bayesdense.forecasting import forecast as forecast_fit
     from bayesdense.frozen import freeze_forecast
     from bayesdense.results import load_fit
+    from bayesdense.stacking import read_weights, stacked_forecast
 
+    if bool(others) != (weights is not None):
+        raise typer.BadParameter("--with and --weights, allowed: both or neither")
+    if others and freeze is not None:
+        raise typer.BadParameter("--freeze writes the draws of one fit: leave out --with")
     loaded = load_fit(fit)
-    payload = forecast_fit(
-        loaded,
-        at,
-        density=density,
-        score=dict(map(_goal, score or ())),
-        params=params,
-        horizon=horizon,
-        hardware_doubling_years=hardware_doubling_years,
-    )
+    asked: dict[str, Any] = {
+        "density": density,
+        "score": dict(map(_goal, score or ())),
+        "params": params,
+        "horizon": horizon,
+        "hardware_doubling_years": hardware_doubling_years,
+    }
+    if others and weights is not None:
+        fits = [loaded, *map(load_fit, others)]
+        payload = stacked_forecast(fits, read_weights(weights, fits), at, **asked)
+    else:
+        payload = forecast_fit(loaded, at, **asked)
     if freeze is not None:
         say(f"frozen as {freeze}, SHA-256 {freeze_forecast(loaded, freeze, answer=payload)}")
     rows = [words.flat(row) for row in payload["dates"]]
@@ -208,6 +235,9 @@ def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
         f"to {about['window'][1]}), trend {about['trend']}: medians with 95 % intervals. A new LLM "
         "has an effect of its family and a residual of its own."
     )
+    if stack := payload.get("stack"):
+        shares = ", ".join(f"{one['trend']} {one['weight']:.2f}" for one in stack)
+        yield f"Stacked by how trends foretold what came later: {shares}."
     if any(row["extrapolated"] for row in payload["dates"]):
         yield "* after the last release: only if the trend goes on as it did."
     for row in payload["dates"]:

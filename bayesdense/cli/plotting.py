@@ -58,13 +58,13 @@ def plot(
     if kind not in PLOT_KINDS:
         raise BayesdenseError(f"KIND {told(kind)}: no such figure{nearest_of(kind, PLOT_KINDS)}")
     path = out or PLOTS / f"{fit.resolve().name}-{kind}.png"
-    ending = _ending(path)
+    ending = ending_of(path)
     from bayesdense.dataset import load_dataset
     from bayesdense.plots.kinds import draw, records
     from bayesdense.results import load_fit
 
     drawn = draw(load_fit(fit), kind, dataset=load_dataset(dataset) if dataset else None)
-    _write(drawn.figure, path, ending)
+    write_figure(drawn.figure, path, ending)
     rows = records(drawn.table)
     if form is not Format.TABLE:
         say(f"Written to {path}.")
@@ -130,7 +130,7 @@ def report(
     emit(Answer(payload=payload, rows=[payload], body=(said,)), form)
 
 
-def _ending(path: Path) -> str:
+def ending_of(path: Path, option: str = "--out") -> str:
     """Form of a figure's file, or an error before any work."""
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -138,13 +138,13 @@ def _ending(path: Path) -> str:
     ending = path.suffix.removeprefix(".").lower()
     if ending not in known:
         raise BayesdenseError(
-            f"--out {path}: the ending says no form of a figure; allowed: "
+            f"{option} {path}: the ending says no form of a figure; allowed: "
             + ", ".join(f".{name}" for name in sorted(known))
         )
     return ending
 
 
-def _write(figure: "Figure", path: Path, ending: str) -> None:
+def write_figure(figure: "Figure", path: Path, ending: str) -> None:
     """Write a figure whole or not at all."""
     from bayesdense.files import write_bytes_atomic
     from bayesdense.plots.style import styled

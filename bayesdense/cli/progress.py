@@ -39,6 +39,7 @@ class Reporter:
         self._quiet = quiet
         self._began = STARTED
         self._part, self._said = -1, 0.0
+        self._total = 0
         self._task: TaskID | None = None
         self._bar = Progress(
             TextColumn("         {task.description}", markup=False),
@@ -90,7 +91,9 @@ class Reporter:
         """Move the bar, or write a line where there is no terminal and enough has happened."""
         if self._task is None:
             self._task = self._bar.add_task(note, total=total)
-        self._bar.update(self._task, completed=done, description=note)
+        self._bar.update(self._task, completed=done, total=total, description=note)
+        if total != self._total:  # another wave of jobs
+            self._total, self._part = total, -1
         part = _PARTS * done // max(total, 1)
         late = self.seconds - self._said > _PATIENCE
         if (part > self._part or late) and not self._console.is_terminal:

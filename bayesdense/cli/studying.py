@@ -1,6 +1,7 @@
 """The verbs of studies: many fits with one question, and two fits side by side."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -19,7 +20,8 @@ from bayesdense.cli.options import (
     SetOption,
     StudyOption,
 )
-from bayesdense.cli.output import Answer, columns_or_stack, emit, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit, say, table
+from bayesdense.cli.plotting import ending_of, write_figure
 from bayesdense.cli.words import flat, interval, percent
 from bayesdense.names import ALLOWED_COUNTS, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE
 from bayesdense.statements import format_number
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from bayesdense.spec import ModelSpec
     from bayesdense.studies.sweep import Sweep
 
-_STUDY_DRAWS: Final = 500
+STUDY_DRAWS: Final = 500
 
 DrawsOption = Annotated[
     int,
@@ -74,13 +76,22 @@ def sweep(
             show_default=False,
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Also draw growth under every definition: .png, .svg, .pdf, ...",
+            show_default=False,
+        ),
+    ] = None,
     model: ModelOption = None,
     overrides: SetOption = None,
     out: StudyOption = None,
     jobs: JobsOption = None,
     executor: ExecutorOption = "processes",
     resume: ResumeOption = False,
-    draws: DrawsOption = _STUDY_DRAWS,
+    draws: DrawsOption = STUDY_DRAWS,
     tune: TuneOption = DEFAULT_TUNE,
     chains: ChainsOption = DEFAULT_CHAINS,
     seed: SeedOption = DEFAULT_SEED,
@@ -95,13 +106,14 @@ def sweep(
     """
     from bayesdense.cli.progress import Reporter
 
+    ending = None if plot is None else ending_of(plot, "--plot")
     with Reporter(quiet=quiet) as progress:
         progress.stage(f"sweeping definitions on {dataset}")
         from bayesdense.studies.sweep import sweep as run
 
         found = run(
             dataset,
-            _model(model, overrides, dataset),
+            read_model(model, overrides, dataset),
             axes=None if axes is None else [name.strip() for name in axes.split(",")],
             out=out,
             draws=draws,
@@ -113,6 +125,11 @@ def sweep(
             resume=resume,
             progress=progress.jobs,
         )
+    if plot is not None and ending is not None:
+        from bayesdense.plots.sweep import sweep_figure
+
+        write_figure(sweep_figure(found.table()), plot, ending)
+        say(f"Written to {plot}.")
     emit(_sweep_answer(found), form)
     if not all(row["status"] == "not_available" or _passed(row) for row in found.rows):
         raise typer.Exit(1)
@@ -136,13 +153,23 @@ def backtest(
             show_default=False,
         ),
     ] = None,
+    score: Annotated[
+        Path | None,
+        typer.Option(
+            "--score",
+            metavar="FILE",
+            help="In place of refits: score this frozen forecast (forecast --freeze) by the LLMs "
+            "of the dataset that came after it.",
+            show_default=False,
+        ),
+    ] = None,
     model: ModelOption = None,
     overrides: SetOption = None,
     out: StudyOption = None,
     jobs: JobsOption = None,
     executor: ExecutorOption = "processes",
     resume: ResumeOption = False,
-    draws: DrawsOption = _STUDY_DRAWS,
+    draws: DrawsOption = STUDY_DRAWS,
     tune: TuneOption = DEFAULT_TUNE,
     chains: ChainsOption = DEFAULT_CHAINS,
     seed: SeedOption = DEFAULT_SEED,
@@ -154,7 +181,15 @@ def backtest(
     Beside the model stand the paper's line and two others, each with the band of its residuals.
     One fit per origin, each a job with a file of its own: Ctrl-C loses none, --resume goes on.
     Exit status 1 if a fit failed, or a check of one; both are told.
+    With --score FILE a forecast that was written down is judged, and nothing is fitted.
     """
+    if score is not None:
+        if origins or model or overrides or out or jobs or resume:
+            raise typer.BadParameter(
+                "--score fits nothing: leave out --origins, --model, --set, --out, --jobs, --resume"
+            )
+        emit(_forecast_score(score, dataset), form)
+        return
     from bayesdense.cli.progress import Reporter
 
     with Reporter(quiet=quiet) as progress:
@@ -163,7 +198,7 @@ def backtest(
 
         found = run(
             dataset,
-            _model(model, overrides, dataset),
+            read_model(model, overrides, dataset),
             origins=None if origins is None else [date.strip() for date in origins.split(",")],
             out=out,
             draws=draws,
@@ -179,6 +214,54 @@ def backtest(
     emit(Answer(payload, payload["scores"], tuple(_backtest_body(payload))), form)
     if not all(_passed(origin) for origin in payload["origins"]):
         raise typer.Exit(1)
+
+
+def _forecast_score(path: Path, dataset: str) -> Answer:
+    """Judge a frozen forecast."""
+    from bayesdense.dataset import load_dataset
+    from bayesdense.frozen import score_forecast
+
+    found = score_forecast(path, load_dataset(dataset))
+    return Answer(found, [flat(row) for row in found["scores"]], tuple(_judged(found)))
+
+
+def _judged(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Say how good a frozen forecast was."""
+    about = found["forecast_of"]
+    yield (
+        f"Forecast of {found['frozen_at'][:10]} from {about['dataset']} (last release "
+        f"{about['last_release']}), SHA-256 {found['digest']}: {found['n_scores']} scores of "
+        f"{found['n_llms']} later LLMs of {found['n_families']} families in "
+        f"{found['dataset']['name']}."
+    )
+    if early := found["n_released_before_freezing"]:
+        yield f"{early} of these LLMs were released before it was frozen."
+    columns = ("benchmark", "scores", "CRPS", "log score", "50 %", "80 %", "95 %")
+    cells = [
+        [
+            name,
+            part["n_scores"],
+            _with_error(part["crps"], 4),
+            _with_error(part["log_score"], 3),
+            *(percent(part[f"coverage{prob}"]) for prob in (50, 80, 95)),
+        ]
+        for name, part in (
+            ("all", found["overall"]),
+            *((part["benchmark"], part) for part in found["benchmarks"]),
+        )
+    ]
+    yield table(columns, cells, right=columns[1:], compact=True)
+    yield (
+        "CRPS is in units of the score (smaller is better), the log score of its logit in nats; "
+        "errors are clustered by family. Intervals hold the shares named above them if right."
+    )
+    yield from found["warnings"]
+
+
+def _with_error(mean: Mapping[str, float | None], digits: int) -> str:
+    """Spell a mean with its standard error."""
+    error = "" if mean["se"] is None else f" \N{PLUS-MINUS SIGN} {mean['se']:.{digits}f}"
+    return f"{mean['mean']:.{digits}f}{error}"
 
 
 def _backtest_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -217,6 +300,13 @@ def _backtest_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
             if row["benchmark"] == "all"
         ]
         yield table(columns, cells, right=columns[1:], compact=True)
+        if second := origin.get("densities"):
+            error = "" if second["mean_above_se"] is None else f" ({second['mean_above_se']:.2f})"
+            yield (
+                f"Their log densities by the origin's law and map: {second['mean_above']:+.2f}"
+                f"{error} above what was foretold; the 95 % interval holds "
+                f"{percent(second['coverage95'])}."
+            )
         yield ""
     yield "Model less baseline over all origins (error over families; better beyond 2 errors):"
     columns = ("baseline", "score", "difference", "error", "families", "verdict")
@@ -297,7 +387,7 @@ def _growth_cells(answer: Mapping[str, Any]) -> list[object]:
     ]
 
 
-def _model(model: str | None, overrides: list[str] | None, dataset: str) -> "ModelSpec":
+def read_model(model: str | None, overrides: list[str] | None, dataset: str) -> "ModelSpec":
     """Read the model; without a name that of the dataset."""
     from bayesdense.dataset import load_dataset
     from bayesdense.spec import load_spec

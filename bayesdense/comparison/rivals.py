@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from bayesdense import errors
+from bayesdense.catalog import dataset_names
 from bayesdense.comparison import lfo as future
 from bayesdense.comparison.hiding import foretold
 from bayesdense.comparison.importance import RELIABLE_K
@@ -18,13 +20,22 @@ from bayesdense.comparison.pointwise import (
     stacking_weights,
     with_refits,
 )
-from bayesdense.comparison.running import Progress, open_folder, run_tasks, write_study
-from bayesdense.comparison.tasks import Result, Task, from_json
+from bayesdense.comparison.tasks import (
+    Result,
+    at_width,
+    from_json,
+    hypothesis,
+    until,
+    without_family,
+)
 from bayesdense.comparison.verdict import Pair, Scores, pairs, posterior_probabilities, verdict
 from bayesdense.comparison.widths import WIDTHS
-from bayesdense.dataset import Dataset
+from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError, SpecError
+from bayesdense.files import write_text_atomic
 from bayesdense.inference import counts_of
+from bayesdense.jobs import Job, JobFunction, Outcome, Progress, run_jobs
+from bayesdense.jobs.crews import Submits
 from bayesdense.names import (
     DEFAULT_CHAINS,
     DEFAULT_DRAWS,
@@ -33,11 +44,17 @@ from bayesdense.names import (
     SCHEMA_VERSION,
 )
 from bayesdense.observations import observe
-from bayesdense.spec import ModelSpec, load_spec
+from bayesdense.simulate.folder import tables_of
+from bayesdense.spec import ModelSpec
+from bayesdense.studies.refits import Length, Study, default_folder, default_model, study_of
+from bayesdense.studies.selection import WHOLE
 from bayesdense.summary import strict
+from bayesdense.trends import form_of
+from bayesdense.trends.known import TRENDS
 from bayesdense.wording import json_text, told
 
 type Json = dict[str, Any]
+RESULT_NAME: Final = "compare.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +202,7 @@ class Comparison:
 
 
 def compare(
-    dataset: Dataset,
+    dataset: str | Path | Dataset,
     trends: Sequence[str],
     *,
     spec: ModelSpec | None = None,
@@ -195,8 +212,9 @@ def compare(
     tune: int = DEFAULT_TUNE,
     chains: int = DEFAULT_CHAINS,
     seed: int = DEFAULT_SEED,
-    cores: int | None = None,
     out: str | Path | None = None,
+    executor: str | Submits = "processes",
+    workers: int | None = None,
     resume: bool = False,
     power: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -211,7 +229,8 @@ def compare(
     Parameters
     ----------
     dataset
-        From `load_dataset`.
+        Name of a shipped dataset, or folder: workers find it again by that. A shipped dataset as
+        `load_dataset` reads it will do, too.
     trends
         Kinds of the trend, two or more.
     spec
@@ -230,14 +249,13 @@ def compare(
     cores
         Of every fit, as in `fit`.
     out
-        Folder for `compare.json` and, while the comparison runs, what is finished of it; new or
-        empty. None: nothing is written.
-    resume
-        Go on with what is in `out`: what is finished is not run again.
+        Folder of the jobs; None: `studies/compare-<dataset>`. `compare.json` is written there.
+    executor, workers, resume, progress
+        As in `bayesdense.jobs.run_jobs`. Results do not depend on who runs them. Where a trend is
+        the user's own all fits run in this process, which alone knows it.
     power
-        Result of the study `power` on this dataset, to stand beside the verdict.
-    progress
-        Told (done, all, what begins) before each fit.
+        What `studies.power_result.read_power` read of a study of this dataset, to stand beside the
+        verdict.
 
     Returns
     -------
@@ -255,29 +273,66 @@ def compare(
 
     Examples
     --------
-    >>> found = compare(dataset, ["exponential", "flat"])  # doctest: +SKIP
+    >>> found = compare("densing", ["exponential", "flat"])  # doctest: +SKIP
     >>> print(found.verdict)  # doctest: +SKIP
     """
-    base = spec or load_spec("trend_only" if dataset.is_densities else "joint")
-    specs = _specs(base, dataset, trends)
-    laid = future.blocks(observe(base, dataset).llms) if lfo else ()
-    size = {"draws": draws, "tune": tune, "chains": chains, "cores": cores}
-    study = _Study(dataset, MappingProxyType(specs), size, seed, laid, check_evidence)
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        open_folder(folder, resume=resume)
-    found: dict[Task, Result] = {}
+    about = study_of(_found_by(dataset), Length(draws, tune, chains), seed)
+    base = spec or default_model(about.dataset)
+    specs = _specs(base, about.dataset, trends)
+    laid = future.blocks(observe(base, about.dataset).llms) if lfo else ()
+    study = _Study(about, MappingProxyType(specs), laid, check_evidence)
+    folder = default_folder("compare", about.where) if out is None else Path(out)
+    found: dict[Job, Result] = {}
     for wave in (study.first, study.second):
-        tasks = list(wave(found))
-        results = run_tasks(tasks, dataset, out=folder, before=len(found), progress=progress)
-        found |= zip(tasks, results, strict=True)
+        jobs = [*found, *wave(found)]
+        outcomes = run_jobs(
+            jobs,
+            folder,
+            executor="serial" if _is_known_here_alone(trends) else executor,
+            workers=workers,
+            resume=resume or bool(found),
+            progress=progress,
+            more_follow=not found,
+        )
+        found = {job: _result(outcomes[job.key]) for job in jobs}
         for name in specs:
             if "failed" in found[study.main(name)]:
                 raise BayesdenseError(f"trend {name!r}: {found[study.main(name)]['failed']}")
     compared = _assembled(study, base, found, power)
-    if folder is not None:
-        write_study(folder, "compare.json", compared.to_json())
+    write_text_atomic(folder / RESULT_NAME, compared.to_json())
     return compared
+
+
+def _is_known_here_alone(trends: Sequence[str]) -> bool:
+    """Whether a trend is one that a user has added in this process."""
+    return any(form_of(trend) not in TRENDS for trend in trends)
+
+
+def _found_by(dataset: str | Path | Dataset) -> str | Path:
+    """Name or folder by which workers find a dataset.
+
+    A dataset in memory may have been changed since it was read, which its digest does not say.
+    """
+    if not isinstance(dataset, Dataset):
+        return dataset
+    if dataset.name in dataset_names():
+        shipped = tables_of(load_dataset(dataset.name)).frames
+        given = tables_of(dataset).frames
+        if set(shipped) == set(given) and all(shipped[n].equals(given[n]) for n in given):
+            return dataset.name
+    raise BayesdenseError(
+        f"compare: dataset {told(dataset.name)} is none that ships; give its folder in place of "
+        "the loaded dataset, as fits run in other processes"
+    )
+
+
+def _result(outcome: Outcome) -> Result:
+    """What a job found, or the one entry `failed`, which says why it did not."""
+    if outcome.failure is None:
+        return dict(outcome.result)
+    failure = outcome.failure
+    is_own = hasattr(errors, failure.type)
+    return {"failed": failure.message if is_own else f"{failure.type}: {failure.message}"}
 
 
 def _specs(base: ModelSpec, dataset: Dataset, trends: Sequence[str]) -> dict[str, ModelSpec]:
@@ -303,62 +358,64 @@ _BLOCKS: Final = MappingProxyType({"days": future.BLOCK_DAYS, "families": future
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Study:
-    """What the tasks of a comparison share."""
+    """What the jobs of a comparison share."""
 
-    dataset: Dataset
+    about: Study
     specs: Mapping[str, ModelSpec]
-    size: Mapping[str, int | None]
-    seed: int
     blocks: tuple[future.Block, ...]
     check: bool
 
-    def task(self, function: str, name: str, **params: object) -> Task:
-        """A task about a hypothesis."""
-        spec = self.specs[name]
-        return Task.of(function, spec, self.dataset, self.seed, size=dict(self.size), **params)
+    @property
+    def dataset(self) -> Dataset:
+        """The data."""
+        return self.about.dataset
 
-    def main(self, name: str) -> Task:
+    def job(self, function: JobFunction, name: str, **params: object) -> Job:
+        """A job about a hypothesis."""
+        return self.about.job(function, self.specs[name], WHOLE, **params)
+
+    def main(self, name: str) -> Job:
         """Fit of a hypothesis to everything."""
-        return self.task("hypothesis", name, check=self.check)
+        return self.job(hypothesis, name, check=self.check)
 
-    def first(self, _: Mapping[Task, Result]) -> Iterator[Task]:
+    def first(self, _: Mapping[Job, Result]) -> Iterator[Job]:
         """Fits of all hypotheses, then their leave-future-out."""
         yield from (self.main(name) for name in self.specs)
         for name in self.specs:
             yield from self.until(name)
 
-    def second(self, found: Mapping[Task, Result]) -> Iterator[Task]:
+    def second(self, found: Mapping[Job, Result]) -> Iterator[Job]:
         """What the first fits could not tell by weights alone."""
         for name in self.specs:
             result = found[self.main(name)]
             yield from (self.without(name, family) for family in result["failed_families"])
             yield from self.widths(name, result)
 
-    def until(self, name: str) -> Iterator[Task]:
+    def until(self, name: str) -> Iterator[Job]:
         """Refits of a hypothesis, one more than blocks."""
         if self.blocks:
             for k in range(len(self.blocks) + 1):
-                yield self.task("until", name, blocks=dict(_BLOCKS), k=k)
+                yield self.job(until, name, blocks=dict(_BLOCKS), k=k)
 
-    def without(self, name: str, family: str) -> Task:
+    def without(self, name: str, family: str) -> Job:
         """Refit without a family."""
-        return self.task("without_family", name, family=family)
+        return self.job(without_family, name, family=family)
 
-    def widths(self, name: str, result: Result) -> Iterator[Task]:
+    def widths(self, name: str, result: Result) -> Iterator[Job]:
         """Refits with other priors, where weights fail."""
         for factor in WIDTHS:
             if not result["widths"][str(factor)]["reliable"]:
                 yield self.width(name, factor)
 
-    def width(self, name: str, factor: float) -> Task:
+    def width(self, name: str, factor: float) -> Job:
         """Refit with other priors."""
-        return self.task("at_width", name, factor=factor)
+        return self.job(at_width, name, factor=factor)
 
 
 def _assembled(
     study: _Study,
     base: ModelSpec,
-    found: Mapping[Task, Result],
+    found: Mapping[Job, Result],
     power: Mapping[str, Any] | None,
 ) -> Comparison:
     """Put results together."""
@@ -382,15 +439,15 @@ def _assembled(
         verdict=verdict(list(scores), compared),
         blocks=study.blocks,
         power=power,
-        seed=study.seed,
+        seed=study.about.seed,
     )
 
 
-def _read(study: _Study, name: str, found: Mapping[Task, Result]) -> Hypothesis:
+def _read(study: _Study, name: str, found: Mapping[Job, Result]) -> Hypothesis:
     """What was found of one hypothesis."""
     main, failures = found[study.main(name)], list[str]()
     refits = {family: found[study.without(name, family)] for family in main["failed_families"]}
-    later = [found[task] for task in study.until(name)]
+    later = [found[job] for job in study.until(name)]
     family = _exact_families(main, refits, failures)
     lfo, mcse = _foretold(study, name, later, failures)
     evidence = {factor: _evidence_at(study, name, factor, found, failures) for factor in WIDTHS}
@@ -403,7 +460,7 @@ def _read(study: _Study, name: str, found: Mapping[Task, Result]) -> Hypothesis:
     elif nested is not None:
         failures.append(f"Savage-Dickey ratio over {nested['name']}: {nested['problem']}")
     llm = from_json(main["llm"])
-    again = [found[task] for task in study.widths(name, main)]
+    again = [found[job] for job in study.widths(name, main)]
     rhats = [one["max_rhat"] for one in (*refits.values(), *later, *again) if one.get("max_rhat")]
     checks = main["checks"] | {
         "pareto_k_families": list(family.failed),
@@ -470,7 +527,7 @@ def _foretold(
 
 
 def _refuse_failed(result: Result) -> None:
-    """Raise what a task raised."""
+    """Raise what a job raised."""
     if "failed" in result:
         raise BayesdenseError(result["failed"])
 
@@ -479,7 +536,7 @@ def _evidence_at(
     study: _Study,
     name: str,
     factor: float,
-    found: Mapping[Task, Result],
+    found: Mapping[Job, Result],
     failures: list[str],
 ) -> Evidence:
     """Log marginal likelihood at a width: by bridge, by weights, or by a refit's bridge."""

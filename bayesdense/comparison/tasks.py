@@ -1,15 +1,7 @@
-"""The fits that a comparison consists of: independent tasks, JSON in and JSON out.
+"""The fits that a comparison consists of, as jobs: each says all that its result depends on."""
 
-A task says all that its result depends on. Who runs it needs the dataset, whose digest it names,
-and nothing else: any order, any process, any machine.
-"""
-
-import hashlib
 import importlib
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -25,10 +17,13 @@ from bayesdense.comparison.widths import WIDTHS, reweighted, widened
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.inference import counts_of, fit, fit_observations
+from bayesdense.jobs import Job, job_function
+from bayesdense.jobs.seeds import seeds_of
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
-from bayesdense.spec import ModelSpec
+from bayesdense.spec import ModelSpec, spec_from_dict
+from bayesdense.studies.selection import found_again
 from bayesdense.summary import strict, summarize
 
 type Result = dict[str, Any]
@@ -36,143 +31,85 @@ type Result = dict[str, Any]
 _DIGITS: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One fit with a question.
-
-    Attributes
-    ----------
-    function
-        A key of `FUNCTIONS`.
-    spec
-        Canonical JSON of the model.
-    dataset
-        Digest of the dataset.
-    params
-        Canonical JSON of what else the function needs.
-    seed
-        Root of the comparison's random numbers.
-    """
-
-    function: str
-    spec: str
-    dataset: str
-    params: str
-    seed: int
-
-    @staticmethod
-    def of(function: str, spec: ModelSpec, dataset: Dataset, seed: int, **params: object) -> "Task":
-        """Describe a task."""
-        text = json.dumps(params, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return Task(function, spec.to_json(), dataset.digest, text, seed)
-
-    @property
-    def key(self) -> str:
-        """SHA-256 of all that the task says, in hex."""
-        parts = [self.function, self.spec, self.dataset, self.params, self.seed]
-        return hashlib.sha256(json.dumps(parts).encode("utf-8")).hexdigest()
-
-    @property
-    def model(self) -> ModelSpec:
-        """The model."""
-        return ModelSpec.from_json(self.spec)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What else the function needs."""
-        return dict(json.loads(self.params))
-
-    def seeds(self, count: int) -> list[int]:
-        """Seeds of this task alone, whatever else is run."""
-        root = np.random.SeedSequence(int(self.key, 16))
-        return [int(child.generate_state(1)[0]) for child in root.spawn(count)]
+def seeds(job: Job, count: int) -> list[int]:
+    """Seeds of a job alone, whatever else is run."""
+    return [int(child.generate_state(1)[0]) for child in seeds_of(job).spawn(count)]
 
 
-def run(task: Task, dataset: Dataset) -> Result:
-    """Run a task.
-
-    Parameters
-    ----------
-    task
-        What is asked.
-    dataset
-        That of the task's digest.
-
-    Returns
-    -------
-    dict
-        What JSON can hold. A task that cannot be done has the one entry `failed`, which says why.
-    """
-    if dataset.digest != task.dataset:
-        raise ValueError("the task is about another dataset")
-    try:
-        result: Result = strict(FUNCTIONS[task.function](task, dataset))
-    except BayesdenseError as error:
-        return {"failed": str(error)}
-    return result
+def _about(job: Job) -> tuple[ModelSpec, Dataset]:
+    """Model of a job, and its dataset."""
+    spec = spec_from_dict(job.spec, where="the job's specification")
+    return spec, found_again(job.params["where"], str(job.dataset))
 
 
-def hypothesis(task: Task, dataset: Dataset) -> Result:
+@job_function
+def hypothesis(job: Job) -> Result:
     """Fit a hypothesis to everything; its evidence, and what it says of what it was not told."""
-    spec, arguments = task.model, task.arguments
-    seeds = task.seeds(3)
-    fitted = fit(spec, dataset, seed=seeds[0], **arguments["size"])
+    spec, dataset = _about(job)
+    check_evidence = job.params["check"]
+    seed, of_bridge, of_smc = seeds(job, 3)
+    fitted = fit(spec, dataset, seed=seed, cores=1, **job.params["length"])
     data, checks = observe(fitted.spec, dataset), check(fitted)
     summary = summarize(fitted, checks)
     family, llm = leave_one_out(fitted, "family"), leave_one_out(fitted, "llm")
     draws = fitted.group("log_likelihood")["family"].transpose(CHAIN, DRAW, ...)
-    return {
-        "dataset": summary["dataset"],
-        "growth_rate_per_year": summary["growth_rate_per_year"],
-        "doubling_time_days": summary["doubling_time_days"],
-        "checks": _verdict(checks),
-        "family": as_json(family),
-        "llm": as_json(llm),
-        "failed_families": {
-            name: _rounded(draws.sel(family_obs=[name]).to_numpy()) for name in family.failed
-        },
-        "log_ml": _evidence(fitted, data, seeds[1]),
-        "widths": {str(factor): _reweighted(fitted, data, factor) for factor in WIDTHS},
-        "smc": _smc(spec, data, seeds[2]) if arguments["check"] else None,
-        "nested": _nested(fitted, data) if arguments["check"] else None,
-    }
+    found: Result = strict(
+        {
+            "growth_rate_per_year": summary["growth_rate_per_year"],
+            "doubling_time_days": summary["doubling_time_days"],
+            "checks": _verdict(checks),
+            "family": as_json(family),
+            "llm": as_json(llm),
+            "failed_families": {
+                name: _rounded(draws.sel(family_obs=[name]).to_numpy()) for name in family.failed
+            },
+            "log_ml": _evidence(fitted, data, of_bridge),
+            "widths": {str(factor): _reweighted(fitted, data, factor) for factor in WIDTHS},
+            "smc": _smc(spec, data, of_smc) if check_evidence else None,
+            "nested": _nested(fitted, data) if check_evidence else None,
+        }
+    )
+    return found
 
 
-def at_width(task: Task, dataset: Dataset) -> Result:
+@job_function
+def at_width(job: Job) -> Result:
     """Log marginal likelihood under wider or narrower priors of the trend."""
-    spec, arguments = widened(task.model, task.arguments["factor"]), task.arguments
-    seeds = task.seeds(2)
-    fitted = _fit(spec, observe(spec, dataset), dataset, seeds[0], arguments["size"])
-    found = _evidence(fitted, observe(fitted.spec, dataset), seeds[1])
-    return {"log_ml": found} | _sampling(fitted)
+    shared, dataset = _about(job)
+    spec = widened(shared, job.params["factor"])
+    seed, of_bridge = seeds(job, 2)
+    fitted = _fit(job, spec, observe(spec, dataset), dataset, seed)
+    found = _evidence(fitted, observe(fitted.spec, dataset), of_bridge)
+    return {"log_ml": found} | sampling(fitted)
 
 
-def without_family(task: Task, dataset: Dataset) -> Result:
+@job_function
+def without_family(job: Job) -> Result:
     """Log densities of a family's scores at draws of a fit that has not seen them."""
-    spec, arguments = task.model, task.arguments
-    whole = observe(spec, dataset)
+    spec, dataset = _about(job)
+    family, whole = job.params["family"], observe(spec, dataset)
     members = [
         name
         for name, k in zip(whole.llms.names, whole.llms.family_idx, strict=True)
-        if whole.llms.families[k] == arguments["family"]
+        if whole.llms.families[k] == family
     ]
     part = hiding.hide(spec, dataset, members)
-    fitted = _fit(spec, part, dataset, task.seeds(1)[0], arguments["size"])
+    fitted = _fit(job, spec, part, dataset, *seeds(job, 1))
     gains = hiding.log_gains(fitted.posterior, spec, part, whole)
-    told = gains.sel(family_obs=[arguments["family"]]).to_numpy()
-    return {"gains": _rounded(told)} | _sampling(fitted)
+    told = gains.sel(family_obs=[family]).to_numpy()
+    return {"gains": _rounded(told)} | sampling(fitted)
 
 
-def until(task: Task, dataset: Dataset) -> Result:
+@job_function
+def until(job: Job) -> Result:
     """Fit to what was known at a date: log densities of the block that follows, and of the last."""
-    spec, arguments = task.model, task.arguments
-    laid = lfo.blocks(observe(spec, dataset).llms, **arguments["blocks"])
-    k = arguments["k"]
+    spec, dataset = _about(job)
+    laid, k = lfo.blocks(observe(spec, dataset).llms, **job.params["blocks"]), job.params["k"]
     date = [*(block.start for block in laid), laid[-1].end][k]
     part = lfo.seen_before(spec, dataset, date, laid[0].origin)
-    fitted = _fit(spec, part, dataset, task.seeds(1)[0], arguments["size"])
+    fitted = _fit(job, spec, part, dataset, *seeds(job, 1))
     sides = {"ahead": laid[k : k + 1], "behind": laid[k - 1 : k] if k else ()}
-    return _sampling(fitted) | {
+    return sampling(fitted) | {
         side: [
             _rounded(lfo.block_gains(fitted.posterior, spec, dataset, block)) for block in blocks
         ]
@@ -180,22 +117,18 @@ def until(task: Task, dataset: Dataset) -> Result:
     }
 
 
-FUNCTIONS: Final[Mapping[str, Callable[[Task, Dataset], Result]]] = MappingProxyType(
-    {
-        "hypothesis": hypothesis,
-        "at_width": at_width,
-        "without_family": without_family,
-        "until": until,
-    }
-)
-
-
-def _fit(
-    spec: ModelSpec, data: Observations, dataset: Dataset, seed: int, size: Mapping[str, Any]
-) -> Fit:
+def _fit(job: Job, spec: ModelSpec, data: Observations, dataset: Dataset, seed: int) -> Fit:
     """Fit without what a refit is not asked for."""
     about = dataset.summary() | counts_of(data)
-    return fit_observations(spec, data, about=about, seed=seed, log_likelihood=False, **size)
+    return fit_observations(
+        spec,
+        data,
+        about=about,
+        seed=seed,
+        cores=1,
+        log_likelihood=False,
+        **job.params["length"],
+    )
 
 
 def _evidence(fitted: Fit, data: Observations, seed: int) -> Result:
@@ -252,7 +185,7 @@ def _verdict(checks: Checks) -> Result:
     }
 
 
-def _sampling(fitted: Fit) -> Result:
+def sampling(fitted: Fit) -> Result:
     """Convergence of a refit."""
     found = convergence(group_draws(fitted).globals_)
     stats = fitted.group("sample_stats")

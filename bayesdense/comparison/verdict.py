@@ -7,12 +7,20 @@ from itertools import combinations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bayesdense.arrays import Floats
 from bayesdense.comparison.pointwise import Difference, Pointwise, difference
 
 #: Leave-one-family-out has to differ by more than this (nats), and than so many of its errors.
 LEAST_DIFFERENCE: Final = 4.0
 LEAST_ERRORS: Final = 2.0
+
+
+def is_clear(elpd_diff: Floats, se: Floats) -> NDArray[np.bool_]:
+    """Whether leave-one-family-out alone would decide: more than 4 nats and 2 clustered errors."""
+    size = np.abs(elpd_diff)
+    return np.asarray((size > LEAST_DIFFERENCE) & (size > LEAST_ERRORS * se))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,7 @@ class Pair:
     @property
     def clear(self) -> bool:
         """Whether leave-one-family-out alone would decide."""
-        size = abs(self.family.elpd_diff)
-        return size > LEAST_DIFFERENCE and size > LEAST_ERRORS * self.family.se
+        return bool(is_clear(np.array(self.family.elpd_diff), np.array(self.family.se)))
 
     @property
     def _sign(self) -> float:

@@ -70,6 +70,7 @@ def run_jobs(
     resume: bool = False,
     retries: int = 1,
     progress: Progress | None = None,
+    more_follow: bool = False,
 ) -> Results:
     """Run jobs, or those of them that are not finished yet.
 
@@ -99,6 +100,9 @@ def run_jobs(
         is its outcome.
     progress
         Called with the numbers of done, failed and all jobs and the seconds left.
+    more_follow
+        Whether further jobs of the study follow in this folder, which hang on the results of
+        these: finished ones that are not in `jobs` are then no surprise, and go unmentioned.
 
     Returns
     -------
@@ -123,7 +127,8 @@ def run_jobs(
         threadpool_limits(limits=1),  # here, where `serial` runs, as in every worker
     ):
         known = read_outcomes(folder, jobs)
-        _tell_of_others(folder, jobs)
+        if not more_follow:
+            _tell_of_others(folder, jobs)
         _tell_of_other_versions(known)
         with Records(jobs, folder, known, progress) as records:
             if todo := due(jobs, known, retries):

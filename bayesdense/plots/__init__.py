@@ -12,6 +12,7 @@ from bayesdense.plots.predictive import plot_predictive
 from bayesdense.plots.sampling import plot_energy, plot_ess, plot_prior_posterior, plot_rank
 from bayesdense.plots.score_map import plot_score_map
 from bayesdense.plots.sizes import plot_densities, plot_sizes
+from bayesdense.plots.sweep import plot_sweep
 from bayesdense.plots.trend import plot_trend
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "plot_rank",
     "plot_score_map",
     "plot_sizes",
+    "plot_sweep",
     "plot_trend",
 ]

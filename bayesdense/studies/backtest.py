@@ -20,9 +20,10 @@ from bayesdense.jobs.crews import Submits
 from bayesdense.jobs.seeds import seeds_of
 from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, SCHEMA_VERSION
 from bayesdense.observations import Observations, observe
+from bayesdense.proper_scores import ClusteredMean, clustered_mean, crps, inside
 from bayesdense.spec import ModelSpec
 from bayesdense.studies.baselines import BASELINES, Band, bands, lines_of
-from bayesdense.studies.later import LaterScores, later_scores
+from bayesdense.studies.later import LaterDensities, LaterScores, later_densities, later_scores
 from bayesdense.studies.refits import (
     STUDY_DRAWS,
     Length,
@@ -35,7 +36,6 @@ from bayesdense.studies.refits import (
     study_of,
     verdict,
 )
-from bayesdense.studies.scoring import ClusteredMean, clustered_mean, crps, inside
 from bayesdense.studies.selection import Selection, found_again, people_of
 from bayesdense.summary import strict
 from bayesdense.wording import json_text, told
@@ -219,7 +219,28 @@ def at_origin(job: Job) -> dict[str, object]:
         "n_later_scores_of_known_families": int(later.known_family.sum()),
         "baselines": list(baselines),
         "coverage": _coverages(later, seen.joint.benchmarks.names),
+        "densities": _densities(later_densities(fitted, seen, everything, rng)),
         "scores": _score_rows(job.params["origin"], later, seen.joint.benchmarks.names, baselines),
+    }
+
+
+def _densities(later: LaterDensities | None) -> dict[str, object] | None:
+    """Later densities, read with the origin's law and map, against what was foretold of them."""
+    if later is None:
+        return None
+    above = clustered_mean(later.observed - np.median(later.drawn, axis=0), later.families)
+    distance = clustered_mean(crps(later.drawn, later.observed), later.families)
+    return {
+        "n": len(later.names),
+        "n_families": above.n_clusters,
+        "mean_above": above.mean,
+        "mean_above_se": above.se,
+        "crps": distance.mean,
+        "crps_se": distance.se,
+        **{
+            f"coverage{100 * prob:.0f}": float(inside(later.drawn, later.observed, prob).mean())
+            for prob in PROBS
+        },
     }
 
 

@@ -19,8 +19,8 @@ from bayesdense.observations import LLMData, ScoreData
 from bayesdense.point import point_estimate
 from bayesdense.point.estimate import PointEstimate
 from bayesdense.point.records import RecordLine, fit_line
+from bayesdense.proper_scores import crps, inside
 from bayesdense.spec import ModelSpec
-from bayesdense.studies.scoring import crps, inside
 
 BASELINES: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -12,9 +12,10 @@ from bayesdense.errors import SpecError
 from bayesdense.laws import expit
 from bayesdense.names import CHAIN, DAYS_PER_YEAR, DRAW, FAMILY, LLM
 from bayesdense.observations import JointObservations, LLMData, Observations
+from bayesdense.proper_scores import mixture_log_score
 from bayesdense.results import Fit
-from bayesdense.simulate.story import replicate, score_moments
-from bayesdense.studies.scoring import mixture_log_score
+from bayesdense.simulate.story import draw_log_density, replicate, score_moments
+from bayesdense.studies.readings import readings_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,6 +121,61 @@ def later_scores(
         known_family=np.array([name in set(seen.llms.families) for name in data.llms.families])[
             data.llms.family_idx[scores.llm_idx[is_later]]
         ],
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaterDensities:
+    """Later LLMs' log densities as a fit reads them off their scores, and as it foretold them.
+
+    Attributes
+    ----------
+    names, families
+        Of each LLM.
+    observed
+        (n,): readings under the fit's law and map, nats.
+    drawn
+        (n_draws, n): what the fit foretells of such readings, their normal error among it.
+    """
+
+    names: tuple[str, ...]
+    families: tuple[str, ...]
+    observed: Floats
+    drawn: Floats
+
+
+def later_densities(
+    fit: Fit, seen: Observations, everything: Observations, rng: np.random.Generator
+) -> LaterDensities | None:
+    """Read the densities of the LLMs that a fit has not seen with its own law and map.
+
+    Only a second reading of a forecast: an outcome that the fit itself has had to compute is no
+    outcome, and a law that is wrong where later LLMs are is wrong on both sides.
+
+    Parameters
+    ----------
+    fit, seen, everything, rng
+        As in `later_scores`.
+
+    Returns
+    -------
+    LaterDensities or None
+        None under a residual that is not normal with one sd.
+    """
+    if fit.spec.residual != "symmetric" or fit.spec.options.scale_trend:
+        return None
+    data, known = _placed(seen, everything), set(seen.llms.names)
+    later = np.flatnonzero([name not in known for name in data.llms.names])
+    theta = _with_families(fit, data.llms, rng)
+    mean, var = readings_of(theta, fit.spec, data)
+    drawn = draw_log_density(theta, fit.spec, data.llms, rng, new_families=False)
+    plain = drawn.transpose(CHAIN, DRAW, LLM).to_numpy().reshape(-1, len(data.llms.names))
+    error = np.sqrt(var[later]) * rng.normal(size=(len(plain), len(later)))
+    return LaterDensities(
+        names=tuple(data.llms.names[i] for i in later),
+        families=tuple(data.llms.families[data.llms.family_idx[i]] for i in later),
+        observed=mean[later],
+        drawn=plain[:, later] + error,
     )
 
 
