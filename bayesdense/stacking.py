@@ -94,7 +94,19 @@ def stacked_forecast(
 
 
 def read_weights(path: str | Path, fits: Sequence[Fit]) -> dict[str, float]:
-    """Weights of leave-future-out by trend, from the file of a comparison of the same data.
+    """Read the weights of leave-future-out by trend from the file of a comparison of the same data.
+
+    Parameters
+    ----------
+    path
+        `compare.json` of a comparison with `lfo`.
+    fits
+        Those to stack.
+
+    Returns
+    -------
+    dict
+        Trend -> weight, >= 0; they sum to 1.
 
     Raises
     ------

@@ -216,8 +216,8 @@ def compare(
     executor: str | Submits = "processes",
     workers: int | None = None,
     resume: bool = False,
-    power: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    power: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Compare trend hypotheses about one dataset.
 
@@ -246,8 +246,6 @@ def compare(
         Of every fit, as in `fit`.
     seed
         Root of all random numbers.
-    cores
-        Of every fit, as in `fit`.
     out
         Folder of the jobs; None: `studies/compare-<dataset>`. `compare.json` is written there.
     executor, workers, resume, progress

@@ -29,6 +29,11 @@ def plot_sweep(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax
         Axes to draw on; new ones, as high as there are definitions, by default.
 
+    Returns
+    -------
+    matplotlib.axes.Axes
+        What was drawn on.
+
     Raises
     ------
     BayesdenseError

@@ -113,6 +113,7 @@ def power(
     Returns
     -------
     Power
+        How often each rule finds each size of change, with the errors of these shares.
 
     Raises
     ------
@@ -316,7 +317,9 @@ class _Known:
         """Breaks at dates all over the window."""
         data = from_json(self.about["densities"]).trend_data
         first, last = allowed_dates(data)
-        dates = [data.date_of(float(year)) for year in break_dates(data.first, data.last)]
+        dates = [
+            data.date_of(float(year)) for year in break_dates(data.first, data.last, data.n_breaks)
+        ]
         kept = [day for day in dates if first <= day <= last]
         return self._job(power_jobs.placebo, dates=kept, n=self.plan.n)
 

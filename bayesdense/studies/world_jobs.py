@@ -88,7 +88,9 @@ def _in_closed_form(
             }
             for rival in rivals
         },
-        "closed_break_year": _interval(break_dates(data.first, data.last), free.p_value[:, 0]),
+        "closed_break_year": _interval(
+            break_dates(data.first, data.last, data.n_breaks), free.p_value[:, 0]
+        ),
     }
 
 

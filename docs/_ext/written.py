@@ -18,11 +18,12 @@ def figures(_block: object, variables: dict[str, Any], gallery: dict[str, Any]) 
 
 
 class AsListed:
-    """Sort key of a gallery's scripts: as `bayesdense plot --help` lists the kinds of figures."""
+    """Sort key of a gallery's scripts: that of `bayesdense plot --help`, then studies."""
 
     def __init__(self, _folder: str) -> None:
         self.kinds = list(PLOT_KINDS)
 
     def __call__(self, name: str) -> int:
         """Place of a script."""
-        return self.kinds.index(Path(name).stem)
+        kind = Path(name).stem
+        return self.kinds.index(kind) if kind in self.kinds else len(self.kinds)
