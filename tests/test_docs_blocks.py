@@ -36,6 +36,7 @@ FITTING = {
     "sweep": ("--executor", "serial"),
     "backtest": ("--executor", "serial"),
     "compare": (),
+    "power": ("--simulations", "3", "--executor", "serial"),
 }
 #: What is said on a page, and what is run in its place.
 SHORTER = {
@@ -48,6 +49,17 @@ SHORTER = {
     # about 35 fits
     "sweep densing --jobs 2": "sweep densing --jobs 2 --axes date_error",
     "sweep densing --resume": "sweep densing --resume --axes date_error",
+    # six refits of each trend
+    "compare densing --trends exponential,quadratic --lfo": (
+        "compare densing-published --trends exponential,quadratic --lfo"
+    ),
+    # twice twenty fits, and a free break where sizes are inferred
+    "--check 20": "--check 1",
+    "bayesdense power densing": "bayesdense power densing-published",
+    "compare densing --trends exponential,break_free --power studies/power-densing": (
+        "compare densing-published --trends exponential,break_free "
+        "--power studies/power-densing-published"
+    ),
     "bayesdense backtest densing  ": "bayesdense backtest densing --origins 2024-06",
     'out="studies/backtest"': 'origins=["2024-06"], draws=40, tune=40, chains=2, out="studies/one"',
 }
@@ -56,6 +68,7 @@ REPEATABLE = ("point", "trends")
 #: Blocks that are not run, and why.
 LEFT_OUT = {
     "uv run pytest": "it is what runs this test",
+    "--weights studies/": "chains this short give no weights of leave-future-out",
     "uv run sphinx-build": "`.ci/run` does, as it takes two minutes",
 }
 

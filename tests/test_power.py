@@ -110,7 +110,7 @@ def test_the_closed_form_is_what_quadrature_gives(spec: ModelSpec, densities: De
 def test_a_break_at_a_date_not_known_sums_over_dates(spec: ModelSpec, densities: Densities) -> None:
     free = examined(spec, densities, "break_free", "growth_change")
     data = densities.trend_data
-    dates = [data.date_of(float(year)) for year in break_dates(-1.0, 1.0)]
+    dates = [data.date_of(float(year)) for year in break_dates(-1.0, 1.0, data.n_breaks)]
     each = [examined(spec, densities, f"break_known@{d}", "growth_change") for d in dates]
     weights = np.exp([one.log_ml[0] for one in each])
     assert free.log_ml[0] == pytest.approx(math.log(weights.mean()), abs=2e-3)

@@ -333,7 +333,7 @@ def test_the_verb_answers_in_three_forms(
 
 
 def test_jobs_fit_and_hold_law_and_map(tiny: Path, joint: ModelSpec, tmp_path: Path) -> None:
-    study = study_of(tiny, SHORT, seed=5)
+    study = study_of(tiny, Length(draws=200, tune=150, chains=2), seed=5)
     jobs = [
         study.job(refit, joint, WHOLE),
         *(study.job(held, joint, WHOLE, source=name) for name in ("law_and_map", "score_noise")),
@@ -342,7 +342,7 @@ def test_jobs_fit_and_hold_law_and_map(tiny: Path, joint: ModelSpec, tmp_path: P
     assert not results.failed
     whole, *parts = (outcome.result for outcome in results.done)
     assert whole["n_llms"] == 6
-    assert len(whole["draws"]) == 120
+    assert len(whole["draws"]) == 400
     for part in parts:
         assert np.isfinite(part["draws"]).all()
         assert part["checks"]["max_rhat"] < 1.1
