@@ -60,11 +60,12 @@ def empty_caches(folder: Path) -> dict[str, str]:
 def run_fit(
     dataset: str, seed: int, environment: Mapping[str, str], *, draws: int = 1000
 ) -> Process:
-    """Run `bayesdense fit` as from a shell."""
+    """Run `bayesdense fit` as from a shell, without the report."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "fit"
         counts = ["--draws", str(draws), "--chains", "4", "--seed", str(seed)]
-        command = [sys.executable, "-m", "bayesdense", "fit", dataset, *counts, "--quiet"]
+        counts += ["--quiet", "--no-report"]
+        command = [sys.executable, "-m", "bayesdense", "fit", dataset, *counts]
         ended = waited([*command, "--out", str(out)], environment)
         written = out / "summary.json"
         if not written.exists():
