@@ -119,3 +119,19 @@ def waited(command: Sequence[str], environment: Mapping[str, str]) -> Ended:
         said, complaint = stdout.read().decode(), stderr.read().decode()
     unit = 1 if sys.platform == "darwin" else 1024
     return Ended(wall, usage.ru_maxrss * unit / 2**30, child.returncode, said, complaint)
+
+
+def main() -> None:
+    """Print what `bayesdense fit` takes from empty caches, and then with seeds 1 to 5, as JSON."""
+    from measures import machine
+
+    with tempfile.TemporaryDirectory() as folder:
+        caches = empty_caches(Path(folder))
+        cold, *warm = (run_fit("densing", seed, caches).to_dict() for seed in (1, 1, 2, 3, 4, 5))
+    commit = waited(["git", "rev-parse", "HEAD"], os.environ).stdout.strip()
+    found = {"commit": commit, "machine": machine(), "cold": cold, "warm": warm}
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
