@@ -188,8 +188,14 @@ def test_speed() -> None:
         ]
     page = said("docs/explanation/speed.md")
     assert f"That is {made['ess_per_second_ratio_vs_textbook_pymc']:.0f} times the textbook" in page
-    for caches, wall in (("there", "warm_seconds"), ("empty", "cold_seconds")):
-        assert f"| caches {caches} | {made[wall]:.1f} |" in page
+    started = evidence("speed-process")
+    warm = sorted(run["wall_s"] for run in started["warm"])
+    for caches, wall in (("there", warm[2]), ("empty", started["cold"]["wall_s"])):
+        assert f"| caches {caches} | {wall:.1f} |" in page
+    assert f"warm starts ({warm[0]:.1f} to {warm[-1]:.1f} s)" in " ".join(page.split())
+    many = evidence("scale-10000")
+    assert f"{many['sample_seconds']:.0f} s, {many['peak_memory_mib']:.0f} MiB" in page
+    assert f"R-hat {many['max_rhat']:.3f}, worst ESS {many['min_ess_bulk']:.0f}" in page
 
 
 # --- the paper --------------------------------------------------------------------------------
