@@ -198,6 +198,29 @@ def test_speed() -> None:
     assert f"R-hat {many['max_rhat']:.3f}, worst ESS {many['min_ess_bulk']:.0f}" in page
 
 
+def test_power() -> None:
+    found = evidence("power-densing")
+    told = {
+        (f"{size['factor']:g}", f"{size['difference_per_year']:.2f}", *map(share, rules))
+        for trend in found["trends"]
+        for size in trend["sizes"]
+        for rules in [(size["rules"]["verdict"], size["rules"]["probability"])]
+    }
+    table = rows("docs/how-to/power.md", "## What it found on densing")
+    assert len(table) == 9 and all(tuple(row[1:5]) in told for row in table)
+    reading = found["reading"]
+    by_fit, closed = reading["growth_rate_per_year"], reading["closed_form"]
+    page = said("docs/how-to/power.md")
+    assert f"Growth is {by_fit['median']:.2f} (sd {short(by_fit['sd'])}) per year" in page
+    assert f"{closed['mean']:.2f} ({short(closed['sd'])}) in closed form" in page
+
+
+def share(of_rule: dict[str, Any]) -> str:
+    """Share in percent with its interval."""
+    low, high = (round(100 * end) for end in of_rule["eti95"])
+    return f"{100 * of_rule['share']:.1f} % ({low} to {high})"
+
+
 # --- the paper --------------------------------------------------------------------------------
 
 
