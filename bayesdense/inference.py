@@ -95,6 +95,7 @@ def fit(
     KeyboardInterrupt
         On Ctrl-C; nothing of an interrupted run is returned.
     """
+    _check_kinds(spec, dataset)
     data = observe(spec, dataset)
     about = dataset.summary() | counts_of(data)
     about["reference_params"] = dataset.card.get("reference_params")
@@ -150,6 +151,7 @@ def prepare(
     >>> fits = [fit(spec, other, prepared=ready, tune=100, draws=500)
     ...         for other in replicates]  # doctest: +SKIP
     """
+    _check_kinds(spec, dataset)
     return prepare_observations(spec, observe(spec, dataset), chains=chains, seed=seed, cores=cores)
 
 
@@ -261,6 +263,14 @@ def excluded(spec: ModelSpec, dataset: Dataset) -> list[str]:
 def _versions() -> dict[str, str]:
     """Versions of Python and of what a fit rests on."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def _check_kinds(spec: object, dataset: object) -> None:
+    """Refuse names and paths, which the loaders take."""
+    if not isinstance(spec, ModelSpec):
+        raise SpecError(f"spec = {spec!r}, allowed: a model, as load_spec returns it")
+    if not isinstance(dataset, Dataset):
+        raise SpecError(f"dataset = {dataset!r}, allowed: a dataset, as load_dataset returns it")
 
 
 def _check_arguments(spec: ModelSpec, sampler: str, **counts: int) -> None:

@@ -18,7 +18,7 @@ from bayesdense.checks import check
 from bayesdense.dataset import load_dataset
 from bayesdense.engine import cut as two_stages
 from bayesdense.errors import SpecError
-from bayesdense.inference import fit
+from bayesdense.inference import fit, prepare
 from bayesdense.observations import observe
 from bayesdense.results import Fit, load_fit
 from bayesdense.spec import load_spec
@@ -315,6 +315,13 @@ def test_what_cannot_be_sampled_is_refused_at_once(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         fit(SPEC, SMALL, **changes)  # type: ignore[arg-type]
+
+
+def test_names_are_for_the_loaders() -> None:
+    with pytest.raises(SpecError, match="spec = 'joint', allowed: a model, as load_spec returns"):
+        fit("joint", SMALL)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="dataset = 'densing', allowed: a dataset, as load_dataset"):
+        prepare(SPEC, "densing")  # type: ignore[arg-type]
 
 
 def test_a_cut_needs_this_sampler() -> None:
