@@ -15,12 +15,15 @@ import bayesdense as bd
 from bayesdense.dataset import load_dataset
 from bayesdense.engine.joint import Prepared
 from bayesdense.engine.laplace import approximate
+from bayesdense.engine.runs import as_dataset
 from bayesdense.engine.target import Target
 from bayesdense.engine.whiten import Whitening
 from bayesdense.errors import SpecError
 from bayesdense.inference import fit, fit_observations, prepare
+from bayesdense.mixtures import with_mixture
 from bayesdense.observations import observe
 from bayesdense.results import Fit
+from bayesdense.sizes import quadrature_error
 from bayesdense.spec import load_spec
 
 pytestmark = pytest.mark.fit
@@ -132,6 +135,25 @@ def test_a_refit_gives_the_posterior_of_its_own_data(prepared: Prepared) -> None
     assert abs(growth.median - expected.median) < 4 * error
     assert growth.median - before.median > 10 * error, "scores that rise faster"
     assert growth.sd == pytest.approx(expected.sd, rel=0.2)
+
+
+def test_a_grid_too_coarse_is_refined_until_it_is_fine_enough() -> None:
+    """As fine as the draws need, and hardly finer: every node costs time."""
+    coarse = SPEC.with_options(quadrature_spacing=1.0)
+    used = prepare(coarse, SMALL, chains=2, seed=5)
+    spacing = used.spec.options.quadrature_spacing
+    assert 0.15 < spacing < 0.8
+    values = used.target.coordinates.natural(used.whitening.apply(some_normals(used)))
+    data = observe(SPEC, SMALL)
+    draws = as_dataset(used.spec, data, values)
+    for factor, enough in ((1.0, True), (1.6, False)):
+        spec = coarse.with_options(quadrature_spacing=factor * spacing)
+        error = quadrature_error(with_mixture(draws, spec, data, seed=1), spec, data.joint)
+        assert (error["sd"] < 0.01) is enough
+
+
+def some_normals(prepared: Prepared) -> np.ndarray:
+    return np.random.default_rng(3).normal(size=(1, 200, prepared.target.coordinates.size))
 
 
 def test_another_shape_or_model_is_refused(prepared: Prepared) -> None:

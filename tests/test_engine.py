@@ -26,6 +26,7 @@ from bayesdense.engine.target import Target, kernel_target
 from bayesdense.engine.whiten import (
     Whitening,
     linear,
+    turned_by_gradients,
     whiten_at_mode,
     whiten_by_draws,
     with_slopes_at_centre,
@@ -367,6 +368,32 @@ def test_a_centre_without_density_leaves_the_draws_slopes() -> None:
     nowhere = lambda zeta: (-np.inf, np.full(4, np.nan))  # noqa: E731
     assert with_slopes_at_centre(whitening, nowhere, LOCAL) is whitening
     assert with_slopes_at_centre(whitening, nowhere, np.zeros(4, dtype=bool)) is whitening
+
+
+def test_few_draws_and_their_gradients_tell_a_narrow_ridge() -> None:
+    """Twelve draws in ten dimensions: a sample covariance says next to nothing."""
+    rng, n = np.random.default_rng(7), 10
+    covariance = np.full((n, n), 0.999) + 0.001 * np.eye(n)
+    draws = rng.multivariate_normal(np.zeros(n), covariance, (2, 6))
+    base = linear(np.zeros(n), np.zeros(n), np.arange(n), 2 * np.eye(n))
+
+    def density(zeta: np.ndarray) -> tuple[float, np.ndarray]:
+        slope = -np.linalg.solve(covariance, 2 * zeta)
+        return zeta @ slope, 2 * slope
+
+    found = turned_by_gradients(base, density, draws).table.matrix
+    np.testing.assert_allclose(found @ found.T, covariance, atol=1e-6)
+    sampled = np.cov(draws.reshape(-1, n).T)
+    assert np.linalg.cond(np.linalg.solve(covariance, sampled)) > 50
+    assert turned_by_gradients(base, density, draws[:1]) is base, "fewer draws than dimensions"
+
+
+@pytest.mark.parametrize("local", [NONE, np.array([True, False, True])], ids=["dense", "local"])
+def test_dense_normals_of_points(local: np.ndarray) -> None:
+    whitening = whiten_by_draws(skewed(np.random.default_rng(6), 400), local)
+    zeta = np.random.default_rng(7).normal(size=(6, 3))
+    found = whitening.dense_of(whitening.apply(zeta))
+    np.testing.assert_allclose(found, zeta[:, ~local], rtol=1e-9)
 
 
 def test_effects_of_families_are_local() -> None:

@@ -8,8 +8,13 @@ from dataclasses import dataclass, replace
 from bayesdense.arrays import Floats
 from bayesdense.engine.runs import Posterior, Settings, as_dataset, part_of, target_of
 from bayesdense.engine.sample import Draws, Progress, find_whitening, sample_nuts
-from bayesdense.engine.target import Target
-from bayesdense.engine.whiten import Whitening, whiten_by_draws, with_slopes_at_centre
+from bayesdense.engine.target import LogDensity, Target
+from bayesdense.engine.whiten import (
+    Whitening,
+    turned_by_gradients,
+    whiten_by_draws,
+    with_slopes_at_centre,
+)
 from bayesdense.errors import SpecError
 from bayesdense.mixtures import with_mixture
 from bayesdense.observations import Observations
@@ -18,9 +23,10 @@ from bayesdense.spec import ModelSpec
 
 _LOG = logging.getLogger(__name__)
 
-#: Sd over draws of the quadrature's error (nats) below which the grid is fine enough, as the check
-#: has it, and how often the spacing may be halved for it.
-_FINE_ENOUGH, _MOST_HALVINGS = 0.01, 3
+#: Sd over the pilot's draws of the quadrature's error (nats) below which the grid is fine enough:
+#: half of what the check allows the main run's. What the spacing is multiplied by until then (a
+#: gradient costs as much as the grid has nodes), and how often.
+_FINE_ENOUGH, _FINER, _MOST_REFINEMENTS = 0.005, 0.8, 9
 #: The pilot run, from whose draws the main run is whitened.
 _PILOT_TUNE, _PILOT_DRAWS = 150, 150
 
@@ -109,14 +115,15 @@ def _sample(prepared: Prepared, settings: Settings, seed: int) -> Posterior:
 def _refined(
     spec: ModelSpec, data: Observations, values: Mapping[str, Floats], seed: int
 ) -> ModelSpec:
-    """Return the model with the coarsest grid, of halved spacings, that is fine enough."""
+    """Return the model with the coarsest grid, of those tried, that is fine enough."""
     if not spec.is_joint or spec.options.implementation == "latent":
         return spec
     draws = with_mixture(as_dataset(spec, data, values), spec, data, seed=seed)
-    for _ in range(_MOST_HALVINGS):
+    for _ in range(_MOST_REFINEMENTS):
         if quadrature_error(draws, spec, data.joint)["sd"] < _FINE_ENOUGH:
             return spec
-        spec = spec.with_options(quadrature_spacing=spec.options.quadrature_spacing / 2)
+        spacing = round(_FINER * spec.options.quadrature_spacing, 4)
+        spec = spec.with_options(quadrature_spacing=spacing)
     return spec
 
 
@@ -129,13 +136,18 @@ def pilot_and_main(target: Target, settings: Settings) -> Draws:
 def _learnt(target: Target, pilot: Draws) -> tuple[Target, Whitening]:
     """Choose units of effects and whiten by a pilot run's draws.
 
-    Effects of families are whitened by the Hessian at their centre.
+    Effects of families are whitened by the Hessian at the draws' centre, all else by draws and
+    their gradients.
     """
     where, z = target.coordinates.partly_centred(pilot.z)
     used = replace(target, coordinates=where)
-    whitening = whiten_by_draws(z, where.local)
-    density = used.whitened(whitening, used.nothing_given)
-    return used, with_slopes_at_centre(whitening, density, where.local)
+
+    def density(whitening: Whitening) -> LogDensity:
+        return used.whitened(whitening, used.nothing_given)
+
+    by_draws = whiten_by_draws(z, where.local)
+    turned = with_slopes_at_centre(by_draws, density(by_draws), where.local)
+    return used, turned_by_gradients(turned, density(turned), z)
 
 
 def _pilot(target: Target, settings: Settings, seed: int) -> Draws:

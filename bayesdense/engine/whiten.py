@@ -28,6 +28,8 @@ _N_QUANTILES = 100
 _SKEWS, _WEIGHTS = np.linspace(-1.0, 1.0, 41), np.linspace(0.6, 1.4, 17)
 #: Posterior scale assumed for coordinates that are left out of the mode search.
 _FROZEN_SCALE = 0.5
+#: Eigenvalues of a covariance below this share of the largest are rounding.
+_SINGULAR = 1e-12
 #: Posterior scales in z above this are the prior's business, not the Hessian's.
 _MAX_SCALE = 3.0
 
@@ -52,6 +54,13 @@ class Whitening:
         shift, width, skew, weight, centre, own = self.table.bends.T
         u = centre + zeta[..., self.table.dense] @ self.table.matrix.T + own * zeta
         return np.asarray(shift + width * np.sinh(weight * (np.arcsinh(u) + skew)))
+
+    def dense_of(self, z: Floats) -> Floats:
+        """Dense normals of which points (n_points, n) are images, whatever their own normals."""
+        dense = self.table.dense
+        shift, width, skew, weight, centre, _ = self.table.bends[dense].T
+        u = np.sinh(np.arcsinh((z[:, dense] - shift) / width) / weight - skew)
+        return np.linalg.solve(self.table.matrix[dense], (u - centre).T).T
 
 
 def _whitening(*columns: Floats, dense: Ints, matrix: Floats) -> Whitening:
@@ -128,6 +137,49 @@ def with_slopes_at_centre(
     matrix[local] += own[local, None] * slopes
     own[local] *= np.sqrt(variances)
     return Whitening(Whitened(bends, table.dense, matrix))
+
+
+def turned_by_gradients(whitening: Whitening, log_density: LogDensity, z: Floats) -> Whitening:
+    """Turn and scale what is dense by draws and their gradients together.
+
+    With C the covariance of draws and F that of their gradients, both in whitened coordinates, the
+    metric S of least Fisher divergence between posterior and normal has S F S = C (Seyboldt,
+    Carlson and Carpenter 2026, "Preconditioning Hamiltonian Monte Carlo by minimizing Fisher
+    divergence"). Of a normal posterior S is the covariance itself as soon as draws outnumber
+    coordinates, however few they are; C alone is off by its sampling error, or by what it is shrunk
+    for it, which along narrow ridges is many times their width. Gradients are taken where the local
+    normals are 0, so that these add no noise.
+
+    Parameters
+    ----------
+    whitening
+        Of the same draws, its local coordinates turned at the centre.
+    log_density
+        Of its whitened points.
+    z
+        Draws, (chain, draw, n). Unless they outnumber the dense coordinates nothing is turned.
+    """
+    table = whitening.table
+    points = whitening.dense_of(z.reshape(-1, z.shape[-1]))
+    zeta = np.zeros(z.shape[-1])
+    gradients = np.empty_like(points)
+    for point, gradient in zip(points, gradients, strict=True):
+        zeta[table.dense] = point
+        gradient[:] = log_density(zeta)[1][table.dense]
+    known = np.isfinite(gradients).all(axis=1)
+    if known.sum() <= points.shape[1]:
+        return whitening
+    root, inverse = _roots(np.cov(gradients[known].T))
+    middle, _ = _roots(root @ np.cov(points[known].T) @ root)
+    turned = table.matrix @ np.linalg.cholesky(inverse @ middle @ inverse)
+    return Whitening(table._replace(matrix=np.ascontiguousarray(turned)))
+
+
+def _roots(matrix: Floats) -> tuple[Floats, Floats]:
+    """Symmetric square root of a covariance, and its inverse."""
+    values, vectors = np.linalg.eigh(matrix)
+    scales = np.sqrt(np.maximum(values, _SINGULAR * values[-1]))
+    return np.asarray((vectors * scales) @ vectors.T), np.asarray((vectors / scales) @ vectors.T)
 
 
 def _bends(points: Floats) -> tuple[Floats, Floats, Floats, Floats]:
