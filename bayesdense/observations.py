@@ -223,11 +223,10 @@ def observe(spec: ModelSpec, dataset: Dataset) -> Observations:
         Where model and dataset do not fit each other.
     """
     if spec.is_joint == dataset.is_densities:
-        model = "trend_only" if dataset.is_densities else "joint"
         holds = "published densities and no scores" if dataset.is_densities else "scores"
         raise SpecError(
             f"model {spec.name!r} does not fit dataset {dataset.name!r}, which holds {holds}; "
-            f"use --model {model}"
+            f"use --model {dataset.default_model}"
         )
     used = dataset.base_only() if spec.options.base_only else dataset
     if used.densities is not None:

@@ -45,8 +45,8 @@ from bayesdense.names import (
 )
 from bayesdense.observations import observe
 from bayesdense.simulate.folder import tables_of
-from bayesdense.spec import ModelSpec
-from bayesdense.studies.refits import Length, Study, default_folder, default_model, study_of
+from bayesdense.spec import ModelSpec, load_spec
+from bayesdense.studies.refits import Length, Study, default_folder, study_of
 from bayesdense.studies.selection import WHOLE
 from bayesdense.summary import strict
 from bayesdense.trends import form_of
@@ -275,7 +275,7 @@ def compare(
     >>> print(found.verdict)  # doctest: +SKIP
     """
     about = study_of(_found_by(dataset), Length(draws, tune, chains), seed)
-    base = spec or default_model(about.dataset)
+    base = spec or load_spec(about.dataset.default_model)
     specs = _specs(base, about.dataset, trends)
     laid = future.blocks(observe(base, about.dataset).llms) if lfo else ()
     study = _Study(about, MappingProxyType(specs), laid, check_evidence)

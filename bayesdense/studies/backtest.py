@@ -18,18 +18,23 @@ from bayesdense.files import write_text_atomic
 from bayesdense.jobs import Job, Outcome, Progress, job_function, run_jobs
 from bayesdense.jobs.crews import Submits
 from bayesdense.jobs.seeds import seeds_of
-from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, SCHEMA_VERSION
+from bayesdense.names import (
+    CI_PROB,
+    DEFAULT_CHAINS,
+    DEFAULT_SEED,
+    DEFAULT_TUNE,
+    SCHEMA_VERSION,
+    STUDY_DRAWS,
+)
 from bayesdense.observations import Observations, observe
 from bayesdense.proper_scores import ClusteredMean, clustered_mean, crps, inside
-from bayesdense.spec import ModelSpec
+from bayesdense.spec import ModelSpec, load_spec
 from bayesdense.studies.baselines import BASELINES, Band, bands, lines_of
 from bayesdense.studies.later import LaterDensities, LaterScores, later_densities, later_scores
 from bayesdense.studies.refits import (
-    STUDY_DRAWS,
     Length,
     counts,
     default_folder,
-    default_model,
     fit_of,
     growth_of,
     observed_by,
@@ -178,7 +183,7 @@ def backtest(
             f"backtest: {study.dataset.name} holds published densities; later LLMs are judged by "
             "scores, so a dataset with scores is needed: densing"
         )
-    model = spec or default_model(study.dataset)
+    model = spec or load_spec(study.dataset.default_model)
     dates = _origins(model, study.dataset, origins)
     jobs = [study.job(at_origin, model, Selection(until=date), origin=date) for date in dates]
     folder = default_folder("backtest", dataset) if out is None else Path(out)

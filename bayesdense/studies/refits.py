@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +16,11 @@ from bayesdense.estimates import DoublingTime, Estimate
 from bayesdense.inference import counts_of, fit_observations
 from bayesdense.jobs import Job, job_function
 from bayesdense.jobs.seeds import seeds_of
-from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_TUNE, INNER_CI_PROB
+from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_TUNE, INNER_CI_PROB, STUDY_DRAWS
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
-from bayesdense.spec import ModelSpec, load_spec, spec_from_dict
+from bayesdense.spec import ModelSpec, spec_from_dict
 from bayesdense.studies.selection import Selection, found_again, select, where_of
-
-#: Draws a chain where a study fits many times: medians to a fortieth of the interval's width.
-STUDY_DRAWS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +73,6 @@ def study_of(dataset: str | Path, length: Length, seed: int) -> Study:
 def default_folder(verb: str, dataset: str | Path) -> Path:
     """Folder of a study where none is named: `studies/<verb>-<dataset>`."""
     return Path("studies") / f"{verb}-{resolve_dataset(dataset).resolve().name}"
-
-
-def default_model(dataset: Dataset) -> ModelSpec:
-    """Model of a dataset where none is named."""
-    return load_spec("trend_only" if dataset.is_densities else "joint")
 
 
 @job_function
