@@ -40,7 +40,7 @@ from bayesdense.observations import JointObservations
 from bayesdense.prior_draws import draw_residuals, residual_parameters
 from bayesdense.results import Fit
 from bayesdense.simulate.story import score_moments
-from bayesdense.summary import strict
+from bayesdense.summary import strict, time_section
 from bayesdense.wording import nearest_of
 
 #: Years in which hardware of one price doubles its speed, as the paper takes it (Moore's law).
@@ -286,18 +286,6 @@ def _ratio(log_ratio: xr.DataArray) -> dict[str, object]:
     """Summarise a ratio of densities."""
     plain = log_ratio.drop_vars("release_date", errors="ignore")
     return {"ratio": band(plain.to_numpy()), "p_denser": probability(plain > 0.0).value}
-
-
-def time_section(time: DoublingTime) -> dict[str, object]:
-    """Doubling time in days; unbounded ends are infinite and become null."""
-    return {
-        "median": time.median,
-        "eti50": time.interval(INNER_CI_PROB),
-        "eti95": time.interval(CI_PROB),
-        "unbounded": time.is_unbounded(CI_PROB),
-        "unbounded50": time.is_unbounded(INNER_CI_PROB),
-        "at": time.at,
-    }
 
 
 def band(log_draws: Floats) -> dict[str, object]:

@@ -12,7 +12,6 @@ from bayesdense.arrays import Floats, Ints
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, tails
-from bayesdense.forecasting import time_section
 from bayesdense.names import (
     CHAIN,
     CI_PROB,
@@ -30,7 +29,7 @@ from bayesdense.point.sizes import Params
 from bayesdense.prior_draws import residual_parameters
 from bayesdense.results import Fit
 from bayesdense.simulate.story import draw_log_density, trend_at
-from bayesdense.summary import strict
+from bayesdense.summary import strict, time_section
 
 #: Share of new LLMs below the quantile that is read, unless said.
 QUANTILE: Final = 0.9

@@ -175,10 +175,12 @@ def _answer(fit: Fit, table: xr.Dataset, threshold: float | None) -> dict[str, A
         "growth_factor_per_year": _quantile_section(derive.growth_factor(fit)),
         "orders_of_magnitude_per_year": _quantile_section(derive.orders_of_magnitude(fit)),
         "p_faster_than_paper": derive.p_faster_than_paper(fit).value,
-        "doubling_time_days": _time_section(doubling, _statement(fit, table, threshold)),
+        "doubling_time_days": {
+            **time_section(doubling), "statement": _statement(fit, table, threshold),
+        },
         **({"growth_break": growth_break(fit).to_dict()} if has_break(fit) else {}),
         **({"halving_time_days": _halving_section(halving)} if may_shrink else {}),
-    }
+    }  # fmt: skip
 
 
 def _no_answer(fit: Fit, broken: int) -> dict[str, Any]:
@@ -233,21 +235,20 @@ def _intervals(estimate: Estimate | DoublingTime) -> dict[str, object]:
     return {"eti50": estimate.interval(INNER_CI_PROB), "eti95": estimate.interval(CI_PROB)}
 
 
-def _time_section(time: DoublingTime, text: str) -> dict[str, object]:
-    """Doubling or halving time in days."""
+def time_section(time: DoublingTime) -> dict[str, object]:
+    """Doubling or halving time in days; unbounded ends are infinite and become null."""
     return {
         "median": time.median,
         **_intervals(time),
         "unbounded": time.is_unbounded(CI_PROB),
         "unbounded50": time.is_unbounded(INNER_CI_PROB),
         "at": time.at,
-        "statement": text,
     }
 
 
 def _halving_section(halving: DoublingTime) -> dict[str, object]:
     """Halving time, where growth may be negative."""
-    return _time_section(halving, halving_sentence(_times(halving)))
+    return {**time_section(halving), "statement": halving_sentence(_times(halving))}
 
 
 def _llm_sections(table: xr.Dataset) -> list[dict[str, object]]:

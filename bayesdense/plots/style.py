@@ -191,6 +191,20 @@ def bars(ax: Axes, rows: pd.DataFrame, x: str) -> None:
     ax.vlines(rows[x], low, high, colors=MUTED, linewidth=0.7, alpha=0.5)
 
 
+def fill_bands(ax: Axes, x: str, rows: pd.DataFrame, what: str) -> None:
+    """Fill the 95 % and the 50 % band of a curve over a column."""
+    for prob, alpha in ((95, OUTER), (50, INNER)):
+        ax.fill_between(
+            rows[x],
+            rows[f"eti{prob}_lower"],
+            rows[f"eti{prob}_upper"],
+            color=BLUE,
+            alpha=alpha,
+            linewidth=0.0,
+            label=f"{what}, {prob} %",
+        )
+
+
 def legend_below(ax: Axes, columns: int = 3) -> None:
     """Explain the marks below the axes and their label, where they cover nothing."""
     figure = ax.get_figure(root=True)
