@@ -181,6 +181,15 @@ class Observations:
             self.llms, self.benchmarks, self.losses, self.calibration, self.reports, self.scores
         )
 
+    @property
+    def given(self) -> DensityData:
+        """The published densities, which are not None."""
+        if self.densities is None:
+            raise SpecError(
+                "the dataset holds scores and no published densities; use --model joint"
+            )
+        return self.densities
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JointObservations:
