@@ -18,7 +18,6 @@ from bayesdense.names import (
     DAYS_PER_YEAR,
     DRAW,
     FAMILY,
-    INNER_CI_PROB,
     LLM,
     SCHEMA_VERSION,
 )
@@ -29,7 +28,7 @@ from bayesdense.point.sizes import Params
 from bayesdense.prior_draws import residual_parameters
 from bayesdense.results import Fit
 from bayesdense.simulate.story import draw_log_density, trend_at
-from bayesdense.summary import strict, time_section
+from bayesdense.summary import strict
 
 #: Share of new LLMs below the quantile that is read, unless said.
 QUANTILE: Final = 0.9
@@ -115,12 +114,8 @@ def _reading(
         "reading": name,
         "about": about,
         "absent": None,
-        "growth_rate_per_year": {
-            "median": estimate.median,
-            "eti50": estimate.interval(INNER_CI_PROB),
-            "eti95": estimate.interval(CI_PROB),
-        },
-        "doubling_time_days": time_section(DoublingTime(estimate)),
+        "growth_rate_per_year": estimate.to_dict(),
+        "doubling_time_days": DoublingTime(estimate).to_dict(),
         **more,
     }
 

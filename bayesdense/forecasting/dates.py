@@ -15,7 +15,7 @@ from bayesdense.forecasting.ahead import Ahead, band, pooled
 from bayesdense.forecasting.goals import density_target, require_positive, score_goals, score_target
 from bayesdense.names import CHAIN, CI_PROB, DAYS_PER_YEAR, DRAW, LLM, SCHEMA_VERSION
 from bayesdense.results import Fit
-from bayesdense.summary import strict, time_section
+from bayesdense.summary import strict
 
 #: Years in which hardware of one price doubles its speed, as the paper takes it (Moore's law).
 HARDWARE_DOUBLING_YEARS: Final = 2.1
@@ -165,9 +165,9 @@ def _corollaries(parts: Sequence[Ahead], hardware_doubling_years: float) -> dict
     rate = growth.draws + laws.LOG_2 / hardware_doubling_years
     combined = Estimate("growth with hardware", rate.assign_attrs(units="1/year"), growth.at)
     return {
-        "size_halving_days": time_section(DoublingTime(growth)),
+        "size_halving_days": DoublingTime(growth).to_dict(),
         "hardware_doubling_years": hardware_doubling_years,
-        "with_hardware_doubling_days": time_section(DoublingTime(combined)),
+        "with_hardware_doubling_days": DoublingTime(combined).to_dict(),
     }
 
 
@@ -240,7 +240,7 @@ def _row(parts: Sequence[Ahead], k: int) -> dict[str, object]:
             "eti95": growth.interval(CI_PROB),
             "p_positive": growth.probability_above(0.0).value,
         },
-        "doubling_time_days": time_section(DoublingTime(growth)),
+        "doubling_time_days": DoublingTime(growth).to_dict(),
     }
 
 

@@ -30,7 +30,6 @@ from bayesdense.newcomers import (
     Newcomers,
     NewLLM,
     benchmarks_of,
-    constant,
     observe_newcomers,
     require_laws,
     shared_parameters,
@@ -143,11 +142,11 @@ def _log_size_of(fit: Fit, benchmark: str, value: float, other_protocol: float) 
         shift = other_protocol * theta["protocol_offset"].transpose(CHAIN, DRAW).to_numpy()
         on_map = laws.expit(laws.logit(value) - shift)
     log_tokens = math.log(fit.spec.options.reference_tokens) - float(
-        constant(fit, "log_tokens_centre")
+        fit.variable("constant_data", "log_tokens_centre")
     )
     loss = laws.logistic_score_loss(on_map, *curve)
     ratio = laws.chinchilla_log_params(loss, log_tokens, *law)
-    return np.asarray(ratio + float(constant(fit, "log_params_centre")))
+    return np.asarray(ratio + float(fit.variable("constant_data", "log_params_centre")))
 
 
 def _reached(parts: Sequence[Ahead], goals: Sequence[Floats], end: str) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from bayesdense.newcomers.observed import (
     benchmarks_of,
-    constant,
     observe_newcomers,
     require_laws,
     shared_parameters,
@@ -15,7 +14,6 @@ __all__ = [
     "NewLLM",
     "Newcomers",
     "benchmarks_of",
-    "constant",
     "observe_newcomers",
     "read_newcomers",
     "require_laws",

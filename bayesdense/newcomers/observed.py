@@ -182,19 +182,11 @@ def _family_warnings(fit: Fit, llms: Sequence[NewLLM]) -> Iterator[str]:
         yield f"The trend is of base LLMs; {listing(chat)} is not one (is_base)."
 
 
-def constant(fit: Fit, name: str) -> xr.DataArray:
-    """Return a variable of the constant data, or raise naming it."""
-    group = fit.group("constant_data")
-    if name not in group:
-        raise BayesdenseError(f"this fit's constant_data has no {name!r}: was its tree replaced?")
-    return group[name]
-
-
 def _benchmarks(fit: Fit) -> Benchmarks:
     """Benchmarks of a fit; what only priors read is not known."""
     names = benchmarks_of(fit)
     unknown = np.full(len(names), np.nan)
-    n_items = constant(fit, "n_items").to_numpy()
+    n_items = fit.variable("constant_data", "n_items").to_numpy()
     return Benchmarks(names, n_items, unknown, unknown, ("",) * len(names))
 
 
@@ -211,8 +203,8 @@ def _no_losses(fit: Fit) -> LossData:
         log_tokens_ratio=numbers,
         log_loss=numbers,
         known_var=numbers,
-        log_params_centre=float(constant(fit, "log_params_centre")),
-        log_tokens_centre=float(constant(fit, "log_tokens_centre")),
+        log_params_centre=float(fit.variable("constant_data", "log_params_centre")),
+        log_tokens_centre=float(fit.variable("constant_data", "log_tokens_centre")),
         max_params=derive.largest_reference(fit),
         max_tokens=float(fit.group("constant_data").get("reference_max_tokens", np.nan)),
         clustered=False,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from bayesdense.arrays import Floats
 from bayesdense.laws import expit, logistic_score
 from bayesdense.names import BENCHMARK, MAP_PARAMETERS
-from bayesdense.plots.benchmarks import entries, one_panel, require_benchmarks
+from bayesdense.plots.benchmarks import entries, loss_units, one_panel, require_benchmarks
 from bayesdense.plots.labels import short
 from bayesdense.plots.loss_law import mean_loss
 from bayesdense.plots.style import BLUE, GREEN, INK, PAPER, VERMILLION, fill_bands, styled
@@ -56,9 +56,8 @@ def score_map_table(fit: Fit) -> pd.DataFrame:
     reachable = pd.concat([_reachable_row(fit, name) for name in names], ignore_index=True)
     maps = pd.concat([_map_rows(fit, name, points, reachable) for name in names], ignore_index=True)
     table = layers({"map": maps, "point": points, "reachable": reachable, "llm": scores})
-    units = [str(unit) for unit in fit.group("constant_data")["loss_unit"].values]
     return table.assign(
-        loss_unit=table[BENCHMARK].map(dict(zip(names, units, strict=True))),
+        loss_unit=loss_units(fit, table[BENCHMARK]),
         reference_tokens=fit.spec.options.reference_tokens,
     )
 

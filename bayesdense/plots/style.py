@@ -20,7 +20,7 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from bayesdense.statements import format_count, format_number
+from bayesdense.statements import format_count, format_number, plain
 
 #: Text and lines; a page that shows figures on a dark ground exchanges these two.
 INK: Final = "#1b1b1a"
@@ -168,8 +168,7 @@ def number_tick(value: float) -> str:
     """Write a number at an axis, without zeros that say nothing: 0.1."""
     if not (math.isfinite(value) and value > 0.0):
         return ""
-    text = format_number(value)
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    return plain(format_number(value))
 
 
 def date_axis(ax: Axes) -> None:

@@ -130,11 +130,10 @@ def at_origin(job: Job) -> dict[str, object]:
     fitted = fit_of(job)
     rng = np.random.default_rng(seeds_of(job).spawn(1)[0])
     later = later_scores(fitted, seen, everything, rng)
-    growth = {k: v for k, v in growth_of(derive.growth_rate(fitted)).items() if k != "draws"}
     baselines = _baselines(spec, earlier, everything, later)
     return {
         **counts(fitted),
-        **growth,
+        **growth_of(derive.growth_rate(fitted)),
         **verdict(fitted),
         "n_later_llms": len(np.unique(later.llm_idx)),
         "n_later_families": len(set(later.families)),

@@ -79,7 +79,13 @@ def default_folder(verb: str, dataset: str | Path) -> Path:
 def refit(job: Job) -> dict[str, object]:
     """Fit, and return growth and doubling time with intervals, the checks' verdict, and draws."""
     fitted = fit_of(job)
-    return {**counts(fitted), **growth_of(derive.growth_rate(fitted)), **verdict(fitted)}
+    growth = derive.growth_rate(fitted)
+    return {
+        **counts(fitted),
+        **growth_of(growth),
+        "draws": sorted_draws(growth),
+        **verdict(fitted),
+    }
 
 
 def observed_by(job: Job) -> tuple[ModelSpec, Dataset, Observations]:
@@ -113,9 +119,8 @@ def seed_of(job: Job) -> int:
 
 
 def growth_of(growth: Estimate) -> dict[str, object]:
-    """Summaries of growth and doubling time (null: unbounded), and the draws of growth, sorted."""
+    """Summaries of growth and doubling time (null: unbounded)."""
     time = DoublingTime(growth)
-    draws = np.sort(np.ravel(growth.draws.values))
     return {
         "at": growth.at,
         "growth_rate_per_year": {
@@ -131,8 +136,12 @@ def growth_of(growth: Estimate) -> dict[str, object]:
             "eti95": [_finite(end) for end in time.interval(CI_PROB)],
             "unbounded": time.is_unbounded(),
         },
-        "draws": [float(f"{value:.7g}") for value in draws],
     }
+
+
+def sorted_draws(growth: Estimate) -> list[float]:
+    """Draws of growth, sorted, to as many digits as a study reads."""
+    return [float(f"{value:.7g}") for value in np.sort(np.ravel(growth.draws.values))]
 
 
 def counts(fitted: Fit) -> dict[str, object]:
