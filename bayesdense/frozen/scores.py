@@ -74,32 +74,15 @@ def score_forecast(
     Gneiting and Raftery 2007 (scoring rules).
     """
     frozen = forecast if isinstance(forecast, FrozenForecast) else load_forecast(forecast)
-    fit = frozen.fit
+    fit, root = frozen.fit, frozen.fit.seed if seed is None else seed
     newcomers = _later(fit, dataset)
     data, warnings = observe_newcomers(fit, newcomers)
-    means, variances = _moments(fit, data, fit.seed if seed is None else seed)
-    scores = data.scores
-    families = [data.llms.families[k] for k in data.llms.family_idx]
-    known = {str(name) for name in fit.posterior.get(FAMILY, xr.DataArray([])).values.tolist()}
-    log_density = _normal_log_density(scores.logit_score, means, variances)
-    rng = np.random.default_rng([fit.seed if seed is None else seed, _STREAM, 1])
+    means, variances = _moments(fit, data, root)
+    log_density = _normal_log_density(data.scores.logit_score, means, variances)
+    rng = np.random.default_rng([root, _STREAM, 1])
     drawn = expit(means + np.sqrt(variances) * rng.normal(size=means.shape))
-    distances = crps(drawn, scores.score)
-    rows = [
-        {
-            "llm": data.llms.names[i],
-            "release_date": data.llms.release_dates[i],
-            "family": families[i],
-            "family_is_known": families[i] in known,
-            "benchmark": data.benchmarks.names[j],
-            "score": scores.score[c],
-            "median": float(np.median(drawn[:, c])),
-            **{f"eti{100 * p:.0f}": np.quantile(drawn[:, c], tails(p)) for p in _COVERAGES},
-            "log_score": _log_mean_exp(log_density[:, c]),
-            "crps": distances[c],
-        }
-        for c, (i, j) in enumerate(zip(scores.llm_idx, scores.benchmark_idx, strict=True))
-    ]
+    known = {str(name) for name in fit.posterior.get(FAMILY, xr.DataArray([])).values.tolist()}
+    rows = list(_score_rows(data, known, drawn, log_density))
     found: dict[str, Any] = strict(
         {
             "schema": SCHEMA_VERSION,
@@ -119,25 +102,50 @@ def score_forecast(
             ),
             "overall": _means(rows),
             "benchmarks": [
-                {"benchmark": name, **_means([row for row in rows if row["benchmark"] == name])}
+                {"benchmark": name, **_means(part)}
                 for name in data.benchmarks.names
-                if any(row["benchmark"] == name for row in rows)
+                if (part := [row for row in rows if row["benchmark"] == name])
             ],
-            "llms": [
-                {
-                    "llm": name,
-                    "family": families[i],
-                    "log_score_joint": _log_mean_exp(
-                        log_density[:, scores.first[i] : scores.first[i + 1]].sum(axis=1)
-                    ),
-                }
-                for i, name in enumerate(data.llms.names)
-            ],
+            "llms": list(_llm_rows(data, log_density)),
             "scores": rows,
             "warnings": [*newcomers.warnings, *warnings],
         }
     )
     return found
+
+
+def _score_rows(
+    data: JointObservations, known: set[str], drawn: Floats, log_density: Floats
+) -> Iterator[dict[str, Any]]:
+    """One row a score: what was foretold, and how good that was."""
+    llms, scores = data.llms, data.scores
+    distances = crps(drawn, scores.score)
+    for c, (i, j) in enumerate(zip(scores.llm_idx, scores.benchmark_idx, strict=True)):
+        family = llms.families[llms.family_idx[i]]
+        yield {
+            "llm": llms.names[i],
+            "release_date": llms.release_dates[i],
+            "family": family,
+            "family_is_known": family in known,
+            "benchmark": data.benchmarks.names[j],
+            "score": scores.score[c],
+            "median": float(np.median(drawn[:, c])),
+            **{f"eti{100 * p:.0f}": np.quantile(drawn[:, c], tails(p)) for p in _COVERAGES},
+            "log_score": _log_mean_exp(log_density[:, c]),
+            "crps": distances[c],
+        }
+
+
+def _llm_rows(data: JointObservations, log_density: Floats) -> Iterator[dict[str, object]]:
+    """Log density of all scores of each LLM together, which share its size."""
+    llms, first = data.llms, data.scores.first
+    for i, (name, k) in enumerate(zip(llms.names, llms.family_idx, strict=True)):
+        together = log_density[:, first[i] : first[i + 1]].sum(axis=1)
+        yield {
+            "llm": name,
+            "family": llms.families[k],
+            "log_score_joint": _log_mean_exp(together),
+        }
 
 
 def _later(fit: Fit, dataset: Dataset) -> Newcomers:
