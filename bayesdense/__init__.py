@@ -84,8 +84,8 @@ if TYPE_CHECKING:
     from bayesdense.spec import load_spec as load_spec
     from bayesdense.stacking import read_weights as read_weights
     from bayesdense.stacking import stacked_forecast as stacked_forecast
-    from bayesdense.studies.backtest import Backtest as Backtest
     from bayesdense.studies.backtest import backtest as backtest
+    from bayesdense.studies.backtest_result import Backtest as Backtest
     from bayesdense.studies.power import power as power
     from bayesdense.studies.power_result import Power as Power
     from bayesdense.studies.sweep import Sweep as Sweep
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
 
 #: Where each public name lives; a test holds it equal to the imports above.
 _HOMES = {
-    "Backtest": "studies.backtest",
+    "Backtest": "studies.backtest_result",
     "BayesdenseError": "errors",
     "CheckFailure": "errors",
     "Checks": "checks",

@@ -85,14 +85,12 @@ def _joint_model(spec: ModelSpec, data: JointObservations) -> pm.Model:
 
 def _density_model(spec: ModelSpec, data: Observations) -> pm.Model:
     """Trend, family and residual of published densities."""
-    if data.densities is None:
-        raise ValueError("a model of densities needs observations of densities")
     labels = trend_on(spec, data.llms).labels
     coords = {LLM: data.llms.names, FAMILY: data.llms.families, **labels}
     with pm.Model(coords=coords) as model:
         log_density = density.location(spec, data.llms)
         residual = density.residual(spec, data.llms)
-        known = data.densities.known_var
+        known = data.given.known_var
         if known.any():
             log_density = log_density + pm.Normal("density_error", dims=LLM) * np.sqrt(known)
         latent.add_deviating(
@@ -100,7 +98,7 @@ def _density_model(spec: ModelSpec, data: Observations) -> pm.Model:
             pt.as_tensor(log_density),
             residual,
             LLM,
-            observed=data.densities.log_density,
+            observed=data.given.log_density,
         )
     return model
 

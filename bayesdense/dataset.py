@@ -69,6 +69,11 @@ class Dataset:
         """Whether the dataset holds published densities instead of scores."""
         return self.densities is not None
 
+    @property
+    def default_model(self) -> str:
+        """Name of the shipped model that reads it where none is named."""
+        return "trend_only" if self.is_densities else "joint"
+
     def base_only(self) -> "Dataset":
         """Return the dataset without LLMs that are not base LLMs, and without their scores.
 

@@ -34,7 +34,7 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: Observations) 
         `llm` [llm_obs] = log M_k - log M_(k without i); `family` [family_obs] = log M_k; nats.
     """
     error, sd, shape = _deviations(posterior, spec, data)
-    known_sd = np.sqrt(data.densities.known_var) if data.densities else np.zeros(error.shape[1])
+    known_sd = np.sqrt(data.given.known_var)
     family_sd = _rows(posterior, "family_sd") if "family_sd" in posterior else None
     idx = data.llms.family_idx
     n_draws, n_families = len(error), len(data.llms.families)
@@ -57,9 +57,7 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: Observations) 
 
 def with_densities(posterior: xr.Dataset, data: Observations) -> xr.Dataset:
     """Add the given densities, the same in every draw, for all that reads `log_density`."""
-    if data.densities is None:
-        raise ValueError("a model of densities needs observations of densities")
-    given = xr.DataArray(data.densities.log_density, dims=LLM)
+    given = xr.DataArray(data.given.log_density, dims=LLM)
     draws = given.expand_dims(
         {CHAIN: posterior[CHAIN].to_numpy(), DRAW: posterior[DRAW].to_numpy()}
     )
@@ -76,11 +74,9 @@ def _deviations(
     posterior: xr.Dataset, spec: ModelSpec, data: Observations
 ) -> tuple[Floats, Floats, Floats | None]:
     """Deviation from the trend and sd of every LLM, per draw, and the residual's shape."""
-    if data.densities is None:
-        raise ValueError("a model of densities needs observations of densities")
     years, trend = data.llms.years, trend_on(spec, data.llms)
     theta = {name: _rows(posterior, name) for name in trend.trend.drawn}
-    error = data.densities.log_density - trend.eta(years, draws_as_columns(theta))
+    error = data.given.log_density - trend.eta(years, draws_as_columns(theta))
     scalars = {
         str(name): drawn.to_numpy().reshape(-1)
         for name, drawn in posterior.data_vars.items()

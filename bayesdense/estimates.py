@@ -11,7 +11,7 @@ from arviz_stats.sampling_diagnostics import mcse
 
 from bayesdense.errors import BayesdenseError
 from bayesdense.laws import doubling_time_days, growth_rate_per_year
-from bayesdense.names import CHAIN, CI_PROB, DAYS_PER_MONTH, DRAW
+from bayesdense.names import CHAIN, CI_PROB, DAYS_PER_MONTH, DRAW, INNER_CI_PROB
 from bayesdense.statements import format_number, format_probability
 
 _SAMPLE_DIMS: Final = [CHAIN, DRAW]
@@ -92,6 +92,14 @@ class Estimate:
     def text(self, prob: float) -> str:
         """One quantile with no more digits than its Monte Carlo error supports."""
         return format_number(self.quantile(prob), self.mcse(prob))
+
+    def to_dict(self) -> dict[str, object]:
+        """Median and intervals: what survives a nonlinear transformation."""
+        return {
+            "median": self.median,
+            "eti50": self.interval(INNER_CI_PROB),
+            "eti95": self.interval(CI_PROB),
+        }
 
     def __repr__(self) -> str:
         """Median and interval, with probability, kind and unit."""
@@ -180,6 +188,17 @@ class DoublingTime:
         if math.isinf(days):
             return None
         return format_number(days / DAYS_PER_MONTH, self.mcse(prob) / DAYS_PER_MONTH)
+
+    def to_dict(self) -> dict[str, object]:
+        """Median and intervals in days; infinite ends become null in strict JSON."""
+        return {
+            "median": self.median,
+            "eti50": self.interval(INNER_CI_PROB),
+            "eti95": self.interval(CI_PROB),
+            "unbounded": self.is_unbounded(CI_PROB),
+            "unbounded50": self.is_unbounded(INNER_CI_PROB),
+            "at": self.at,
+        }
 
     def __repr__(self) -> str:
         """Median and interval in months, and the probability that it is positive."""

@@ -155,13 +155,11 @@ def _density_groups(
     spec: ModelSpec, data: Observations, posterior: xr.Dataset
 ) -> tuple[dict[str, xr.Dataset], xr.Dataset]:
     """Groups of a model of given densities."""
-    if data.densities is None:
-        raise ValueError("a model of densities needs observations of densities")
     likelihoods = densities.log_likelihoods(posterior, spec, data)
     groups = {
         "log_likelihood": likelihoods,
         "observed_data": xr.Dataset(
-            {"log_density": (LLM, data.densities.log_density)},
+            {"log_density": (LLM, data.given.log_density)},
             coords={LLM: list(data.llms.names)},
         ),
     }

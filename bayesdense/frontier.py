@@ -12,14 +12,12 @@ from bayesdense.arrays import Floats, Ints
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, tails
-from bayesdense.forecasting import time_section
 from bayesdense.names import (
     CHAIN,
     CI_PROB,
     DAYS_PER_YEAR,
     DRAW,
     FAMILY,
-    INNER_CI_PROB,
     LLM,
     SCHEMA_VERSION,
 )
@@ -116,12 +114,8 @@ def _reading(
         "reading": name,
         "about": about,
         "absent": None,
-        "growth_rate_per_year": {
-            "median": estimate.median,
-            "eti50": estimate.interval(INNER_CI_PROB),
-            "eti95": estimate.interval(CI_PROB),
-        },
-        "doubling_time_days": time_section(DoublingTime(estimate)),
+        "growth_rate_per_year": estimate.to_dict(),
+        "doubling_time_days": DoublingTime(estimate).to_dict(),
         **more,
     }
 

@@ -9,7 +9,7 @@ import xarray as xr
 from bayesdense import derive
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import Estimate, Probability, equals, probability, tails
-from bayesdense.names import CI_PROB, INNER_CI_PROB
+from bayesdense.names import CI_PROB
 from bayesdense.results import Fit
 from bayesdense.trends import form_of
 
@@ -67,10 +67,10 @@ class GrowthBreak:
         return {
             "date": self.date,
             "date_eti95": self.date_interval,
-            **{name: _section(getattr(self, name)) for name in ("before", "after", "difference")},
+            **{name: getattr(self, name).to_dict() for name in ("before", "after", "difference")},
             "p_faster_after": self.p_faster_after.value,
             "p_before_not_positive": self.p_before_not_positive.value,
-            "ratio": self.ratio and _section(self.ratio),
+            "ratio": self.ratio and self.ratio.to_dict(),
             "verdict": self.verdict,
             "statement": repr(self),
         }
@@ -159,14 +159,6 @@ def _dates(fit: Fit, years: xr.DataArray, probs: list[float]) -> list[str]:
 def _ends(fit: Fit, years: xr.DataArray) -> tuple[str, str]:
     first, last = _dates(fit, years, list(tails(CI_PROB)))
     return first, last
-
-
-def _section(estimate: Estimate) -> dict[str, object]:
-    return {
-        "median": estimate.median,
-        "eti50": estimate.interval(INNER_CI_PROB),
-        "eti95": estimate.interval(CI_PROB),
-    }
 
 
 def _told(estimate: Estimate) -> str:

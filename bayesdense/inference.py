@@ -13,6 +13,7 @@ import numpy as np
 
 from bayesdense import fit_tree
 from bayesdense.card import card_facts
+from bayesdense.cores import usable_cores
 from bayesdense.dataset import Dataset
 from bayesdense.engine.cut import sample_cut
 from bayesdense.engine.joint import Prepared, prepare_on, sample_joint, sample_prepared
@@ -31,7 +32,6 @@ from bayesdense.names import (
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
 from bayesdense.sizes import ahead
-from bayesdense.sizes.parallel import usable_cores
 from bayesdense.spec import ModelSpec
 
 _LOG = logging.getLogger(__name__)

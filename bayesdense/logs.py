@@ -1,6 +1,8 @@
 """Logging for the command line: the library logs under `bayesdense` and never prints."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 LOGGER: Final = "bayesdense"
@@ -40,6 +42,18 @@ def configure(verbosity: int) -> None:
         logger.addHandler(handler)
         logger.setLevel(threshold)
         logger.propagate = False
+
+
+@contextmanager
+def quietened(name: str, level: int) -> Iterator[None]:
+    """Keep what another library's logger says below a level off stderr, for a while."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _foreign(level: int) -> int:

@@ -38,6 +38,8 @@ DEFAULT_DRAWS: Final = 1000
 DEFAULT_TUNE: Final = 250
 DEFAULT_CHAINS: Final = 4
 DEFAULT_SEED: Final = 20250901
+#: Draws a chain where a study fits many times: medians to a fortieth of the interval's width.
+STUDY_DRAWS: Final = 500
 #: Least and most of what a fit may be asked for, and most draws of all chains together: every
 #: posterior is known well enough by fewer, and memory holds them. NetCDF holds no larger seed.
 MOST_DRAWS: Final = 100_000

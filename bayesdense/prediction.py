@@ -109,8 +109,8 @@ def _predictions(
     law = (draws.get(name, 0.0) for name in LAW_PARAMETERS)
     with np.errstate(over="ignore"):
         mean = chinchilla_loss(
-            math.log(size) - float(_constant(fit, "log_params_centre")),
-            math.log(token) - float(_constant(fit, "log_tokens_centre")),
+            math.log(size) - float(fit.variable("constant_data", "log_params_centre")),
+            math.log(token) - float(fit.variable("constant_data", "log_tokens_centre")),
             *law,
         )
     if not bool(np.isfinite(mean).all()):
@@ -123,7 +123,9 @@ def _predictions(
     mean_logit, new_logit = (logistic_logit_score(loss, *curve) for loss in (mean, new))
     new_logit = new_logit + _noise(rng, draws["map_noise_sd"] ** 2, new_logit)
     new_logit = new_logit.transpose(..., BENCHMARK)
-    new_score = draw_score(new_logit.to_numpy(), _constant(fit, "n_items").to_numpy(), rng)
+    new_score = draw_score(
+        new_logit.to_numpy(), fit.variable("constant_data", "n_items").to_numpy(), rng
+    )
     loss = _estimates(mean, new)
     score = _estimates(expit(mean_logit), new_logit.copy(data=new_score))
     outside = {
@@ -171,14 +173,6 @@ def _quantiles(values: xr.DataArray, probs: Sequence[float]) -> list[list[float]
     ordered = values.transpose(BENCHMARK, *_SAMPLE_DIMS).to_numpy()
     flat: NDArray[np.float64] = ordered.reshape(len(ordered), -1)
     return [[float(value) for value in row] for row in np.quantile(flat, probs, axis=1).T]
-
-
-def _constant(fit: Fit, name: str) -> xr.DataArray:
-    """Return a variable of the constant data, or raise naming it."""
-    constant = fit.group("constant_data")
-    if name not in constant:
-        raise BayesdenseError(f"this fit's constant_data has no {name!r}: was its tree replaced?")
-    return constant[name]
 
 
 def _ratio(fit: Fit, value: float, name: str) -> float | None:

@@ -87,6 +87,13 @@ class Fit:
         """Return one group of the tree as a Dataset; without the group, an empty Dataset."""
         return self.tree[name].to_dataset() if name in self.tree.children else xr.Dataset()
 
+    def variable(self, group: str, name: str) -> xr.DataArray:
+        """Return a variable of a group, or raise naming it."""
+        found = self.group(group)
+        if name not in found:
+            raise BayesdenseError(f"this fit's {group} has no {name!r}: was its tree replaced?")
+        return found[name]
+
     @property
     def dataset_info(self) -> dict[str, Any]:
         """Name, digest, counts and window of the dataset that was fitted."""

@@ -83,9 +83,9 @@ def format_count(value: float, mcse: float = 0.0) -> str:
             if larger is not None and text.startswith("1,000"):  # 996M, known to 10M: 1B
                 size, prefix = larger
                 text = format_number(value / size, mcse / size)
-            return _plain(text) + prefix
+            return plain(text) + prefix
         larger = size, prefix
-    return _plain(format_number(value, mcse))
+    return plain(format_number(value, mcse))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def chance_clause(posterior: str, prior: str | None) -> str:
 
 def prior_text(probability: float | None) -> str | None:
     """Prior probability in two digits, as a model's author would say it; None if unknown."""
-    return None if probability is None else _plain(format_number(probability, digits=2))
+    return None if probability is None else plain(format_number(probability, digits=2))
 
 
 def scope_sentences(scope: Scope) -> list[str]:
@@ -272,6 +272,6 @@ def _magnitude(value: float) -> int:
     return math.floor(math.log10(abs(value))) if value else 0
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Drop zeros after the decimal point, which a count does not need: 5.00 -> 5."""
     return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text

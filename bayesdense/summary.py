@@ -13,9 +13,9 @@ import xarray as xr
 
 from bayesdense import derive
 from bayesdense.errors import BayesdenseError
-from bayesdense.estimates import DoublingTime, Estimate, equals, tails
+from bayesdense.estimates import DoublingTime, equals, tails
 from bayesdense.growth_breaks import growth_break, has_break
-from bayesdense.names import CI_PROB, INNER_CI_PROB, LLM, SCHEMA_VERSION
+from bayesdense.names import CI_PROB, LLM, SCHEMA_VERSION
 from bayesdense.results import Fit
 from bayesdense.statements import (
     FAR,
@@ -169,16 +169,19 @@ def _check_threshold(days: float | None) -> None:
 def _answer(fit: Fit, table: xr.Dataset, threshold: float | None) -> dict[str, Any]:
     """Sections about growth."""
     doubling, halving = derive.doubling_time(fit), derive.halving_time(fit)
-    may_shrink = math.isfinite(halving.interval(CI_PROB)[0])
-    return {
+    found: dict[str, Any] = {
         "growth_rate_per_year": _growth_section(fit),
-        "growth_factor_per_year": _quantile_section(derive.growth_factor(fit)),
-        "orders_of_magnitude_per_year": _quantile_section(derive.orders_of_magnitude(fit)),
+        "growth_factor_per_year": derive.growth_factor(fit).to_dict(),
+        "orders_of_magnitude_per_year": derive.orders_of_magnitude(fit).to_dict(),
         "p_faster_than_paper": derive.p_faster_than_paper(fit).value,
-        "doubling_time_days": _time_section(doubling, _statement(fit, table, threshold)),
-        **({"growth_break": growth_break(fit).to_dict()} if has_break(fit) else {}),
-        **({"halving_time_days": _halving_section(halving)} if may_shrink else {}),
+        "doubling_time_days": doubling.to_dict() | {"statement": _statement(fit, table, threshold)},
     }
+    if has_break(fit):
+        found["growth_break"] = growth_break(fit).to_dict()
+    if math.isfinite(halving.interval(CI_PROB)[0]):  # growth may be negative
+        said = halving_sentence(_times(halving))
+        found["halving_time_days"] = halving.to_dict() | {"statement": said}
+    return found
 
 
 def _no_answer(fit: Fit, broken: int) -> dict[str, Any]:
@@ -215,39 +218,12 @@ def _growth_section(fit: Fit) -> dict[str, object]:
         "median": growth.median,
         "mean": growth.mean,
         "sd": growth.sd,
-        **_intervals(growth),
+        **growth.to_dict(),
         "p_positive": growth.probability_above(0.0).value,
         "prior_p_positive": derive.prior_p_growing(fit),
         "at": growth.at,
         "average_over_window": derive.average_growth(fit).median,
     }
-
-
-def _quantile_section(estimate: Estimate) -> dict[str, object]:
-    """Median and intervals: what survives a nonlinear transformation."""
-    return {"median": estimate.median, **_intervals(estimate)}
-
-
-def _intervals(estimate: Estimate | DoublingTime) -> dict[str, object]:
-    """Both intervals of an estimate; infinite ends become None later."""
-    return {"eti50": estimate.interval(INNER_CI_PROB), "eti95": estimate.interval(CI_PROB)}
-
-
-def _time_section(time: DoublingTime, text: str) -> dict[str, object]:
-    """Doubling or halving time in days."""
-    return {
-        "median": time.median,
-        **_intervals(time),
-        "unbounded": time.is_unbounded(CI_PROB),
-        "unbounded50": time.is_unbounded(INNER_CI_PROB),
-        "at": time.at,
-        "statement": text,
-    }
-
-
-def _halving_section(halving: DoublingTime) -> dict[str, object]:
-    """Halving time, where growth may be negative."""
-    return _time_section(halving, halving_sentence(_times(halving)))
 
 
 def _llm_sections(table: xr.Dataset) -> list[dict[str, object]]:

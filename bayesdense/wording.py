@@ -27,6 +27,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def printable_lines(text: object) -> str:
+    """`printable` for texts of several lines: line ends stay.
+
+    A terminal obeys escape sequences; a name in somebody's CSV file must not command it.
+    """
+    return "\n".join(printable(line) for line in str(text).split("\n"))
+
+
 def told(value: object, limit: int = MAX_SHOWN) -> str:
     """Write any value of a TOML file as a message may print it: its `repr`, cut to `limit`."""
     try:

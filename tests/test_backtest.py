@@ -29,7 +29,8 @@ from bayesdense.spec import load_spec
 from bayesdense.studies import backtest as study
 from bayesdense.studies import baselines
 from bayesdense.studies.agreement import thinned
-from bayesdense.studies.backtest import Backtest, backtest
+from bayesdense.studies.backtest import backtest
+from bayesdense.studies.backtest_result import Backtest, _verdict
 from bayesdense.studies.baselines import Band, bands, lines_of
 from bayesdense.studies.later import (
     LaterDensities,
@@ -83,8 +84,8 @@ def test_better_is_beyond_two_errors_only() -> None:
     assert clustered_mean(np.array([-1.2, -3.2]), ["a", "b"]).sign == -1
     assert clustered_mean(np.array([5.0, 5.1]), ["a", "a"]).sign == 0
     found = clustered_mean(np.array([1.2, 3.2]), ["a", "b"])
-    assert study._verdict(found, more_is_better=True) == "model better"
-    assert study._verdict(found, more_is_better=False) == "baseline better"
+    assert _verdict(found, more_is_better=True) == "model better"
+    assert _verdict(found, more_is_better=False) == "baseline better"
 
 
 # ---------------------------------------------------------------- baselines

@@ -24,10 +24,11 @@ from bayesdense import summary, text_tables
 from bayesdense.catalog import model_path
 from bayesdense.cli import fitting, words
 from bayesdense.cli.options import Format
-from bayesdense.cli.output import clean, emit, table
+from bayesdense.cli.output import emit, table
 from bayesdense.cli.progress import Reporter
 from bayesdense.errors import BayesdenseError, CheckFailure
 from bayesdense.results import Fit
+from bayesdense.wording import printable_lines
 
 VERBS = (
     *("list", "show", "validate", "fit", "check", "summarize", "predict", "score"),
@@ -682,7 +683,7 @@ def test_laws_and_maps_of_the_benchmarks(tmp_path: Path, call: Any) -> None:
 
 
 def test_control_characters_are_shown_not_obeyed() -> None:
-    assert clean("a\x1b[31mb\u202ec\x7f\x9bd\ne") == "a\\x1b[31mb\\u202ec\\x7f\\x9bd\ne"
+    assert printable_lines("a\x1b[31mb\u202ec\x7f\x9bd\ne") == "a\\x1b[31mb\\u202ec\\x7f\\x9bd\ne"
 
 
 def test_a_hostile_name_stays_text(tiny: Path, call: Any) -> None:

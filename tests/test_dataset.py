@@ -219,10 +219,6 @@ def test_tiny_datasets_own_warnings(tmp_path: Path) -> None:
     )
 
 
-def only(column: str, *values: str) -> Change:
-    return keep_rows(lambda row: row[column] in values)
-
-
 WARNINGS: list[tuple[dict[str, Change], str]] = [
     (
         {"llms": add_column("colour"), "scores": [add_column("shots"), add_column("note")]},

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bayesdense import derive
 from bayesdense.dataset import load_dataset
+from bayesdense.derive.llms import _columns
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, probability, quantile_mcse, tails
 from bayesdense.fit_tree import constant_data
@@ -311,7 +312,7 @@ def test_columns_commute_with_exp(mean: float, sd: float) -> None:
     draws = xr.DataArray(
         np.random.default_rng(0).normal(mean, sd, (2, 50, 1)), dims=("chain", "draw", "llm")
     )
-    median, lower, upper = (v.item() for v in derive._columns("x", draws).values())
+    median, lower, upper = (v.item() for v in _columns("x", draws).values())
     assert 0.0 <= lower <= median <= upper
 
 

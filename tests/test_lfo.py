@@ -1,6 +1,7 @@
 """Leave-future-out: blocks fixed beforehand, and the log density of what was not yet known."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +14,16 @@ from scipy.integrate import quad
 from scipy.special import logsumexp
 
 from bayesdense.comparison.evidence import log_marginal_likelihood
-from bayesdense.comparison.hiding import foretold, hide, log_gains
+from bayesdense.comparison.hiding import Foretold, foretold, hide, log_gains
 from bayesdense.comparison.lfo import (
     Block,
-    block_log_density,
+    block_gains,
     blocks,
     families_in,
     released_from,
     seen_before,
 )
-from bayesdense.dataset import load_dataset
+from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.engine.runs import as_dataset, coordinates_of
 from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.inference import fit_observations
@@ -286,6 +287,13 @@ def test_the_error_of_what_is_foretold_is_what_it_says() -> None:
     assert 0.65 < np.sqrt(np.mean(np.square(z))) < 1.35
 
 
+def block_log_density(
+    fits: Sequence[Fit], spec: ModelSpec, dataset: Dataset, block: Block
+) -> Foretold:
+    """Log density of a block given all before it, from fits to what came before and with it."""
+    return foretold(*(block_gains(fit.posterior, spec, dataset, block) for fit in fits))
+
+
 @pytest.mark.fit
 def test_blocks_add_up_to_the_marginal_likelihood() -> None:
     """log p(all) - log p(before the first block), by quadrature, is the sum over the blocks."""
@@ -297,8 +305,7 @@ def test_blocks_add_up_to_the_marginal_likelihood() -> None:
     seen = [seen_before(spec, dataset, date, laid[0].origin) for date in dates]
     fits = [refit(spec, part, seed) for seed, part in enumerate(seen)]
     found = [
-        block_log_density(fits[k].posterior, fits[k + 1].posterior, spec, dataset, block)
-        for k, block in enumerate(laid)
+        block_log_density(fits[k : k + 2], spec, dataset, block) for k, block in enumerate(laid)
     ]
     known = [exact_log_ml(spec, part) for part in seen]
     for k, one in enumerate(found):
@@ -323,7 +330,7 @@ def test_a_joint_block_is_the_difference_of_two_marginal_likelihoods() -> None:
         log_marginal_likelihood(one, part, seed=3) for one, part in zip(fits, seen, strict=True)
     ]
     difference = known[1].log_ml - known[0].log_ml
-    found = block_log_density(fits[0].posterior, fits[1].posterior, spec, dataset, block)
+    found = block_log_density(fits, spec, dataset, block)
     error = math.hypot(found.se, known[0].se, known[1].se)
     print(found, difference, error)
     assert abs(found.log_density - difference) < 3 * error

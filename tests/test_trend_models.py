@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from datasets import cell, tiny_dataset
-from modelling import PLAIN, at_draw, natural_log_density, small_observations
+from modelling import at_draw, natural_log_density, small_observations
 from scipy import special, stats
 from test_joint_kernel import assert_one_density
 
@@ -126,7 +126,6 @@ def test_the_compiled_mixture_is_its_reference_and_its_gradient_the_differences(
 
 def test_the_operation_of_a_mixture_differs_from_that_of_a_sum() -> None:
     assert MarginalSum() == MarginalSum() != MarginalSum(mixed=True)
-    assert PLAIN is not None
 
 
 # ---------------------------------------------------------------- draws of what was summed over

@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 
 from bayesdense.arrays import Floats, Ints
-from bayesdense.errors import BayesdenseError
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.results import Fit
 
@@ -15,17 +14,9 @@ def matrix(draws: xr.DataArray) -> Floats:
     return np.asarray(ordered.reshape(ordered.shape[0] * ordered.shape[1], -1), dtype=float)
 
 
-def variable(fit: Fit, group: str, name: str) -> xr.DataArray:
-    """Return a variable of a group, or raise naming it."""
-    found = fit.group(group)
-    if name not in found:
-        raise BayesdenseError(f"this fit's {group} has no {name!r}: was its tree replaced?")
-    return found[name]
-
-
 def index(fit: Fit, name: str) -> Ints:
     """Return an index array of the constant data, or raise naming it."""
-    return np.asarray(variable(fit, "constant_data", name).values, dtype=np.int64)
+    return np.asarray(fit.variable("constant_data", name).values, dtype=np.int64)
 
 
 def labels(fit: Fit, dim: str) -> list[str] | None:

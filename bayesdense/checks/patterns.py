@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from bayesdense.arrays import Floats, Ints
-from bayesdense.checks.arrays import index, label, matrix, variable
+from bayesdense.checks.arrays import index, label, matrix
 from bayesdense.checks.predictive import LeftOver, misfit, p_value, score_residuals
 from bayesdense.checks.verdict import CheckResult
 from bayesdense.items import count_mid_p, is_few, item_variance
@@ -39,7 +39,7 @@ def patterns(fit: Fit) -> Iterator[CheckResult]:
 def _point_checks(fit: Fit) -> Iterator[CheckResult]:
     """Check the largest residual of each benchmark's points, and how neighbours go together."""
     observed, replicated = _standard_points(fit)
-    loss = variable(fit, "constant_data", "point_loss").values.astype(float)
+    loss = fit.variable("constant_data", "point_loss").values.astype(float)
     benchmark = index(fit, "point_benchmark_idx")
     for position in np.unique(benchmark):
         chosen = np.flatnonzero(benchmark == position)
@@ -74,10 +74,10 @@ def _standard_points(fit: Fit) -> Pair:
     replicated = fit.group("posterior_predictive")["loss_score"]
     theta = fit.posterior.sel({CHAIN: replicated[CHAIN], DRAW: replicated[DRAW]})
     noise = matrix(theta["map_noise_sd"])[:, index(fit, "point_benchmark_idx")]
-    mean = matrix(variable(fit, "predictive_mean", "loss_score"))
-    n_items = variable(fit, "constant_data", "point_n_items").values.astype(float)
+    mean = matrix(fit.variable("predictive_mean", "loss_score"))
+    n_items = fit.variable("constant_data", "point_n_items").values.astype(float)
     sd = np.sqrt(noise**2 + item_variance(mean, n_items))
-    observed = np.broadcast_to(variable(fit, "observed_data", "loss_score").values, mean.shape)
+    observed = np.broadcast_to(fit.variable("observed_data", "loss_score").values, mean.shape)
     pair = []
     for logit_score in (observed.astype(float), matrix(replicated)):
         residual = (logit_score - mean) / sd

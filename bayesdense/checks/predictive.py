@@ -15,7 +15,7 @@ from arviz_stats.ecdf_utils import ecdf_pit
 from scipy.special import bdtr
 
 from bayesdense.arrays import Floats, Ints
-from bayesdense.checks.arrays import index, label, labels, matrix, row_labels, variable
+from bayesdense.checks.arrays import index, label, labels, matrix, row_labels
 from bayesdense.checks.verdict import CheckResult, judged
 from bayesdense.estimates import tails
 from bayesdense.names import BENCHMARK, CI_PROB, LLM
@@ -86,8 +86,8 @@ def _residuals(
     About the mean over draws the two would not be alike: data have been fitted, replicates have
     not, so that p-values would crowd towards one.
     """
-    values = np.asarray(variable(fit, "observed_data", name).values, dtype=float)
-    centre = matrix(variable(fit, "predictive_mean", name))
+    values = np.asarray(fit.variable("observed_data", name).values, dtype=float)
+    centre = matrix(fit.variable("predictive_mean", name))
     replicated = matrix(fit.group("posterior_predictive")[of or name]) - centre
     sd = replicated.std(axis=0)
     scale = np.where(sd > 0.0, sd, 1.0)

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from bayesdense._version import __version__
 from bayesdense.cli import (
+    backtesting,
     baseline,
     comparing,
     fitting,
@@ -25,7 +26,7 @@ from bayesdense.cli import (
     power,
     reading,
     shelf,
-    studying,
+    sweeping,
     trends,
 )
 from bayesdense.cli.output import say, use_utf8
@@ -97,9 +98,9 @@ for _name, _verb, _example in (
     ("plot", plotting.plot, "bayesdense plot fits/densing trend --out trend.svg"),
     ("report", plotting.report, "bayesdense report fits/densing --out densing.html"),
     ("point", baseline.point, "bayesdense point densing-published"),
-    ("diff", studying.diff, "bayesdense diff fits/march fits/april"),
-    ("sweep", studying.sweep, "bayesdense sweep densing --axes reference_tokens,params"),
-    ("backtest", studying.backtest, "bayesdense backtest densing --origins 2024-01,2024-07"),
+    ("diff", reading.diff, "bayesdense diff fits/march fits/april"),
+    ("sweep", sweeping.sweep, "bayesdense sweep densing --axes reference_tokens,params"),
+    ("backtest", backtesting.backtest, "bayesdense backtest densing --origins 2024-01,2024-07"),
     ("power", power.power, "bayesdense power densing --trends break_known@2024-04-01"),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):

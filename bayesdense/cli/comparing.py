@@ -8,25 +8,23 @@ import typer
 from rich.console import RenderableType
 
 from bayesdense.cli.options import (
+    ChainsOption,
     DatasetArgument,
+    DrawsOption,
     ExecutorOption,
     Format,
     FormatOption,
     JobsOption,
     ModelOption,
+    QuietOption,
     ResumeOption,
     SeedOption,
     SetOption,
     StudyOption,
-)
-from bayesdense.cli.output import Answer, columns_or_stack, emit
-from bayesdense.cli.studying import (
-    ChainsOption,
-    DrawsOption,
-    QuietOption,
     TuneOption,
     read_model,
 )
+from bayesdense.cli.output import Answer, columns_or_stack, emit
 from bayesdense.cli.words import flat, interval
 from bayesdense.names import (
     DAYS_PER_MONTH,
@@ -99,11 +97,12 @@ def compare(
         from bayesdense.studies.power_result import read_power
         from bayesdense.studies.refits import default_folder
 
+        data = load_dataset(dataset)
         folder = out or default_folder("compare", dataset)
         found = compare_trends(
             dataset,
             [name.strip() for name in trends.split(",") if name.strip()],
-            spec=read_model(model, overrides, dataset),
+            spec=read_model(model, overrides, data),
             lfo=lfo,
             check_evidence=check_evidence,
             draws=draws,
@@ -114,7 +113,7 @@ def compare(
             executor=executor,
             workers=jobs,
             resume=resume,
-            power=None if power is None else read_power(power, load_dataset(dataset)),
+            power=None if power is None else read_power(power, data),
             progress=progress.jobs,
         )
     payload = found.to_dict()

@@ -17,15 +17,18 @@ from bayesdense.cli.options import (
     Format,
     FormatOption,
     ModelOption,
+    QuietOption,
     Sampler,
     SeedOption,
     SetOption,
     ThresholdOption,
+    TuneOption,
+    count_option,
     read_folder,
+    read_model,
 )
 from bayesdense.cli.output import emit, say
 from bayesdense.names import (
-    ALLOWED_COUNTS,
     DEFAULT_CHAINS,
     DEFAULT_DRAWS,
     DEFAULT_SEED,
@@ -35,11 +38,8 @@ from bayesdense.names import (
 if TYPE_CHECKING:
     from bayesdense.dataset import Dataset
     from bayesdense.results import Fit
-    from bayesdense.spec import ModelSpec
 
 FITS: Final = Path("fits")
-DEFAULT_MODEL: Final = "joint"
-DENSITIES_MODEL: Final = "trend_only"
 
 
 def fit(
@@ -57,36 +57,9 @@ def fit(
     ] = None,
     overrides: SetOption = None,
     seed: SeedOption = DEFAULT_SEED,
-    draws: Annotated[
-        int,
-        typer.Option(
-            "--draws",
-            metavar="N",
-            min=ALLOWED_COUNTS["draws"][0],
-            max=ALLOWED_COUNTS["draws"][1],
-            help="Draws kept of each chain.",
-        ),
-    ] = DEFAULT_DRAWS,
-    tune: Annotated[
-        int,
-        typer.Option(
-            "--tune",
-            metavar="N",
-            min=ALLOWED_COUNTS["tune"][0],
-            max=ALLOWED_COUNTS["tune"][1],
-            help="Tuning steps of each chain.",
-        ),
-    ] = DEFAULT_TUNE,
-    chains: Annotated[
-        int,
-        typer.Option(
-            "--chains",
-            metavar="N",
-            min=ALLOWED_COUNTS["chains"][0],
-            max=ALLOWED_COUNTS["chains"][1],
-            help="Chains.",
-        ),
-    ] = DEFAULT_CHAINS,
+    draws: Annotated[int, count_option("draws", "Draws kept of each chain.")] = DEFAULT_DRAWS,
+    tune: TuneOption = DEFAULT_TUNE,
+    chains: Annotated[int, count_option("chains", "Chains.")] = DEFAULT_CHAINS,
     sampler: Annotated[
         Sampler, typer.Option("--sampler", help="Program that draws from the posterior.")
     ] = Sampler.NUTPIE,
@@ -102,7 +75,7 @@ def fit(
         bool,
         typer.Option("--no-report", help="Write no report.html, which takes some seconds."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    quiet: QuietOption = False,
     force: ForceOption = False,
     form: FormatOption = Format.TABLE,
 ) -> None:
@@ -116,7 +89,7 @@ def fit(
     from bayesdense.results import ensure_writable
 
     if preview:
-        _preview(dataset, model, overrides or [], seed=seed, quiet=quiet, form=form)
+        _preview(dataset, model, overrides, seed=seed, quiet=quiet, form=form)
         return
     folder = out or FITS / _name_of(dataset)
     ensure_writable(folder, force=force)
@@ -125,7 +98,7 @@ def fit(
         from bayesdense.dataset import load_dataset
 
         data = load_dataset(dataset)
-        spec = load_model(model, overrides or [], data)
+        spec = read_model(model, overrides, data)
         progress.stage(f"fitting {spec.name} to {data.name} (seed {seed}): building and compiling")
         began = time.perf_counter()
         from bayesdense.inference import fit as fit_model
@@ -189,7 +162,13 @@ def _make_report(
 
 
 def _preview(
-    dataset: str, model: str | None, overrides: list[str], *, seed: int, quiet: bool, form: Format
+    dataset: str,
+    model: str | None,
+    overrides: list[str] | None,
+    *,
+    seed: int,
+    quiet: bool,
+    form: Format,
 ) -> None:
     """Print what a normal approximation says."""
     from bayesdense.cli.progress import Reporter
@@ -199,7 +178,7 @@ def _preview(
         from bayesdense.dataset import load_dataset
 
         data = load_dataset(dataset)
-        spec = load_model(model, overrides, data)
+        spec = read_model(model, overrides, data)
         progress.stage(f"approximating the posterior of {spec.name} on {data.name}")
         from bayesdense.approximation import preview as approximate
 
@@ -220,11 +199,3 @@ def _ending(folder: Path, seed: int, files: Mapping[str, bytes]) -> Iterator[str
         yield f"Open {folder / 'report.html'} in a browser: the answer, and what it rests on."
     yield f"Next: bayesdense summarize {folder}   (sizes and densities of every LLM)"
     yield f"      bayesdense check {folder}       (every check, also those that passed)"
-
-
-def load_model(model: str | None, overrides: list[str], data: "Dataset") -> "ModelSpec":
-    """Read the model; a dataset of densities has a default of its own."""
-    from bayesdense.spec import load_spec
-
-    default = DENSITIES_MODEL if data.is_densities else DEFAULT_MODEL
-    return load_spec(default if model is None else model).with_overrides(overrides)

@@ -4,12 +4,16 @@ import math
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from bayesdense import catalog
-from bayesdense.names import PLOT_KINDS
+from bayesdense.names import ALLOWED_COUNTS, PLOT_KINDS
+
+if TYPE_CHECKING:
+    from bayesdense.dataset import Dataset
+    from bayesdense.spec import ModelSpec
 
 #: When the program began to run, near enough: its modules load first of all.
 STARTED: Final = time.perf_counter()
@@ -65,6 +69,20 @@ def read_folder(text: str) -> Path:
     if not text.strip():
         raise typer.BadParameter("empty, allowed: a folder")
     return Path(text)
+
+
+def read_model(model: str | None, overrides: list[str] | None, data: "Dataset") -> "ModelSpec":
+    """Read the model with its overrides; without a name that of the dataset."""
+    from bayesdense.spec import load_spec
+
+    spec = load_spec(data.default_model if model is None else model)
+    return spec.with_overrides(overrides or [])
+
+
+def count_option(name: str, text: str) -> Any:  # noqa: ANN401 - as typer's own
+    """Option for the length of a fit, within what `fit` allows."""
+    least, most = ALLOWED_COUNTS[name]
+    return typer.Option(f"--{name}", metavar="N", min=least, max=most, help=text)
 
 
 def _executor(text: str) -> str:
@@ -131,6 +149,10 @@ SetOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option("--seed", metavar="N", min=0, help="Seed of the random numbers.")
 ]
+DrawsOption = Annotated[int, count_option("draws", "Draws kept of each chain of each fit.")]
+TuneOption = Annotated[int, count_option("tune", "Tuning steps of each chain.")]
+ChainsOption = Annotated[int, count_option("chains", "Chains of each fit.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 ThresholdOption = Annotated[
     float | None,

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bayesdense.cli.options import Format
-from bayesdense.wording import json_text, printable
+from bayesdense.wording import json_text, printable_lines
 
 #: Floats below this hold whole numbers exactly.
 _EXACT: Final = 2.0**53
@@ -81,7 +81,7 @@ def _wrapped(text: str, width: int) -> str:
             break_long_words=False,
             break_on_hyphens=False,
         )
-        for line in clean(text).split("\n")
+        for line in printable_lines(text).split("\n")
     )
 
 
@@ -117,16 +117,7 @@ def _csv_cell(value: object) -> object:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         return int(value)
-    return clean(value) if isinstance(value, str) else value
-
-
-def clean(value: object) -> str:
-    """Show a value that came from data, with control characters as visible escapes.
-
-    A terminal obeys escape sequences; a name in somebody's CSV file must not command it.
-    Line ends stay.
-    """
-    return "\n".join(printable(line) for line in str(value).split("\n"))
+    return printable_lines(value) if isinstance(value, str) else value
 
 
 def table(
@@ -167,7 +158,7 @@ def table(
             no_wrap=numeric,
         )
     for row in rows:
-        made.add_row(*(Text("-" if cell is None else clean(cell)) for cell in row))
+        made.add_row(*(Text("-" if cell is None else printable_lines(cell)) for cell in row))
     return made
 
 
@@ -237,7 +228,7 @@ def pairs(entries: Iterable[tuple[str, object]]) -> Table:
     made.add_column(overflow="fold")
     for label, value in entries:
         if value not in (None, "", [], {}):
-            made.add_row(Text(label, style="bold"), Text(clean(value)))
+            made.add_row(Text(label, style="bold"), Text(printable_lines(value)))
     return made
 
 
@@ -250,4 +241,4 @@ def say(*lines: str) -> None:
     """Write lines to stderr, where they cannot mix with an answer."""
     console = stderr()
     for line in lines:
-        console.print(clean(line), markup=False, soft_wrap=True)
+        console.print(printable_lines(line), markup=False, soft_wrap=True)

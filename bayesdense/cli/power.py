@@ -7,27 +7,24 @@ import typer
 from rich.console import RenderableType
 
 from bayesdense.cli.options import (
+    ChainsOption,
     DatasetArgument,
+    DrawsOption,
     ExecutorOption,
     Format,
     FormatOption,
     JobsOption,
     ModelOption,
+    QuietOption,
     ResumeOption,
     SeedOption,
     SetOption,
     StudyOption,
-)
-from bayesdense.cli.output import Answer, emit, table
-from bayesdense.cli.studying import (
-    STUDY_DRAWS,
-    ChainsOption,
-    DrawsOption,
-    QuietOption,
     TuneOption,
     read_model,
 )
-from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE
+from bayesdense.cli.output import Answer, emit, table
+from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
 from bayesdense.statements import format_number
 
 _MOST: Final = 100_000
@@ -101,11 +98,12 @@ def power(
 
     with Reporter(quiet=quiet) as progress:
         progress.stage(f"making datasets like {dataset}")
+        from bayesdense.dataset import load_dataset
         from bayesdense.studies.power import power as run
 
         found = run(
             dataset,
-            read_model(model, overrides, dataset),
+            read_model(model, overrides, load_dataset(dataset)),
             trends=_names(trends),
             date=date,
             factors=None if factors is None else [_number(text) for text in factors.split(",")],

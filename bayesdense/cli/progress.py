@@ -14,7 +14,8 @@ from rich.progress import (
 )
 
 from bayesdense.cli.options import STARTED
-from bayesdense.cli.output import clean, stderr
+from bayesdense.cli.output import stderr
+from bayesdense.wording import printable_lines
 
 #: A log file gets a line at each of so many equal parts of a sampling run, and not much later
 #: than so many seconds after the one before, so that a slow run does not look like a dead one.
@@ -109,7 +110,7 @@ class Reporter:
     def _line(self, text: str) -> None:
         """Write one line with the time."""
         if not self._quiet:
-            line = f"{self.seconds:6.1f} s {clean(text)}"
+            line = f"{self.seconds:6.1f} s {printable_lines(text)}"
             self._console.print(line, markup=False, soft_wrap=True)
 
 

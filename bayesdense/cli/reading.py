@@ -1,4 +1,4 @@
-"""Verbs that read a finished fit: `check`, `summarize`, `predict`."""
+"""Verbs that read finished fits: `check`, `summarize`, `predict`, `diff`."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from bayesdense.cli.options import (
     ThresholdOption,
     complete_dataset,
 )
-from bayesdense.cli.output import Answer, columns_or_stack, emit
+from bayesdense.cli.output import Answer, columns_or_stack, emit, table
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.statements import format_count, format_number
 
@@ -259,3 +259,58 @@ def _stretch(times: Mapping[str, float | None]) -> Iterator[str]:
     ]
     if far:
         yield f"Extrapolated beyond the reference runs: {' and '.join(far)}."
+
+
+def diff(
+    first: FitArgument,
+    second: FitArgument,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Say what moved between two fits: data, model and code, growth and doubling time.
+
+    Two fits that differ in several of these cannot say which of them moved the answer.
+    """
+    from bayesdense.difference import change_lines
+    from bayesdense.difference import diff as compare
+    from bayesdense.results import load_fit
+
+    found = compare(load_fit(first), load_fit(second))
+    payload = found.to_dict()
+    answers = payload["fits"]
+    columns = ("fit", "growth per year (95 %)", "doubles in days (95 %)", "P(growing)", "at")
+    cells = [
+        [str(path), *_growth_cells(answer)]
+        for path, answer in zip((first, second), answers, strict=True)
+    ]
+    moved = [
+        [row["llm"], f"{row['shift']:+.2f}", f"{row['in_sd']:+.1f}"] for row in payload["densities"]
+    ]
+    emit(
+        Answer(
+            payload=payload,
+            rows=[
+                {"fit": str(path), **words.flat(answer)}
+                for path, answer in zip((first, second), answers, strict=True)
+            ],
+            body=(
+                columns_or_stack(columns, cells, right=columns[1:4]),
+                found.statement,
+                *change_lines(found),
+                "",
+                "Log densities of LLMs in both fits that moved most:",
+                table(("LLM", "shift", "in sd"), moved, right=("shift", "in sd"), compact=True),
+            ),
+        ),
+        form,
+    )
+
+
+def _growth_cells(answer: Mapping[str, Any]) -> list[object]:
+    """Growth and doubling time of one fit for people."""
+    growth = answer["growth_rate_per_year"]
+    return [
+        f"{format_number(growth['median'])} ({words.interval(growth['eti95'])})",
+        words.days(answer["doubling_time_days"]),
+        f"{growth['p_positive']:.3f}",
+        answer["at"],
+    ]

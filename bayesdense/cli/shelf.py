@@ -17,10 +17,10 @@ import typer
 from bayesdense import catalog
 from bayesdense.cli.models import model_answer
 from bayesdense.cli.options import Format, FormatOption, complete_any
-from bayesdense.cli.output import Answer, clean, columns_or_stack, emit, pairs, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit, pairs, table
 from bayesdense.errors import BayesdenseError, DatasetError
 from bayesdense.names import SCHEMA_VERSION
-from bayesdense.wording import nearest, told
+from bayesdense.wording import nearest, printable_lines, told
 
 CARD: Final = "card.toml"
 #: From here on the titles in `list` have room beside the numbers.
@@ -249,10 +249,10 @@ def _verdict(
             **found,
         },
         rows=[
-            *({"level": "problem", "message": clean(text)} for text in problems),
-            *({"level": "warning", "message": clean(text)} for text in warnings),
+            *({"level": "problem", "message": printable_lines(text)} for text in problems),
+            *({"level": "warning", "message": printable_lines(text)} for text in warnings),
         ]
-        or [{"level": "valid", "message": clean(lines[0])}],
+        or [{"level": "valid", "message": printable_lines(lines[0])}],
         body=(*lines, *(f"warning: {text}" for text in warnings)),
     )
 

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from rich.console import RenderableType
 
-from bayesdense.cli.fitting import load_model
-from bayesdense.cli.options import DatasetArgument, Format, FormatOption, ModelOption, SetOption
+from bayesdense.cli.options import (
+    DatasetArgument,
+    Format,
+    FormatOption,
+    ModelOption,
+    SetOption,
+    read_model,
+)
 from bayesdense.cli.output import Answer, emit, table
 from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.names import SCHEMA_VERSION
@@ -39,7 +45,7 @@ def trends(
     from bayesdense.dataset import load_dataset
 
     data = load_dataset(dataset)
-    spec = load_model(model, overrides or [], data)
+    spec = read_model(model, overrides, data)
     rows = _rows(spec, data)
     emit(
         Answer(

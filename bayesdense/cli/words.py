@@ -23,20 +23,30 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def bound(end: float | None, spell: Spell = format_number) -> str:
+    """Spell an end or a median; an unbounded one is spelt out, not left blank."""
+    return "unbounded" if end is None else spell(end)
+
+
 def interval(bounds: Sequence[float | None], spell: Spell = format_number) -> str:
-    """Spell two ends; an unbounded end is spelt out, not left blank."""
-    low, high = ("unbounded" if end is None else spell(end) for end in bounds)
+    """Spell two ends."""
+    low, high = (bound(end, spell) for end in bounds)
     return f"{low} to {high}"
+
+
+def days(time: Mapping[str, Any]) -> str:
+    """Spell a doubling time in days, with its 95 % interval."""
+    return f"{bound(time['median'])} ({interval(time['eti95'])})"
 
 
 def months(time: Mapping[str, Any]) -> str:
     """Spell a doubling time in months, with its 95 % interval where there is one."""
 
-    def spell(days: float | None) -> str:
-        return "unbounded" if days is None else format_number(days / DAYS_PER_MONTH, digits=2)
+    def spell(days: float) -> str:
+        return format_number(days / DAYS_PER_MONTH, digits=2)
 
     span = time["eti95"]
-    return spell(time["median"]) + (f" ({spell(span[0])} to {spell(span[1])})" if span else "")
+    return bound(time["median"], spell) + (f" ({interval(span, spell)})" if span else "")
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
@@ -50,6 +60,11 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
         else:
             row[prefix + key] = value
     return row
+
+
+def passed(row: Mapping[str, Any]) -> bool:
+    """Whether a fit ended, and no check of it failed."""
+    return bool(row["status"] == "done" and row["checks"]["status"] != "fail")
 
 
 def checks_answer(checks: Mapping[str, Any]) -> Answer:

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from bayesdense.arrays import Floats
-from bayesdense.comparison.hiding import Foretold, foretold, hide, log_gains
+from bayesdense.comparison.hiding import hide, log_gains
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.observations import LLMData, Observations, observe
@@ -165,29 +165,3 @@ def block_gains(posterior: xr.Dataset, spec: ModelSpec, dataset: Dataset, block:
     gains = log_gains(posterior, spec, before, after)
     families = list(families_in(after.llms, block))
     return np.asarray(gains.sel(family_obs=families).to_numpy())
-
-
-def block_log_density(
-    before: xr.Dataset, after: xr.Dataset, spec: ModelSpec, dataset: Dataset, block: Block
-) -> Foretold:
-    """Log density of a block's LLMs given all that was known before it.
-
-    Parameters
-    ----------
-    before
-        Posterior given the LLMs before the block: of a fit to
-        `seen_before(spec, dataset, block.start, block.origin)`.
-    after
-        Posterior given those of the block as well: the same with `block.end`.
-    spec, dataset
-        The model and the whole dataset.
-    block
-        From `blocks`.
-
-    Returns
-    -------
-    Foretold
-        `parts` follow `families_in`: each family given the block's families before it.
-    """
-    gains = [block_gains(posterior, spec, dataset, block) for posterior in (before, after)]
-    return foretold(*gains)

@@ -2,8 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from bayesdense.components.density import residual
 from bayesdense.components.priors import random_variable, variables
 from bayesdense.components.tensor import Tensor
 from bayesdense.errors import SpecError
+from bayesdense.logs import quietened
 from bayesdense.names import LLM
 from bayesdense.observations import Observations, trend_on
 from bayesdense.spec import ModelSpec
@@ -84,7 +84,7 @@ def smc(
     if chains < LEAST_CHAINS:
         raise SpecError(f"chains = {chains}, allowed for sequential Monte Carlo: {LEAST_CHAINS}+")
     model = trend_model(spec, data)
-    with _quietly():
+    with quietened("pymc.smc", logging.WARNING):  # which announces what it does
         tree = pm.sample_smc(
             draws=draws,
             chains=chains,
@@ -100,18 +100,6 @@ def smc(
     se = float(found.std(ddof=1) / np.sqrt(len(found)))
     agree = np.isfinite(found).all() and spread <= MOST_SPREAD
     return Smc(float(found.mean()) if agree else None, se, spread)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep PyMC from announcing on stderr what it does."""
-    logger = logging.getLogger("pymc.smc")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _last(stages: Iterable[Any]) -> float:

@@ -140,16 +140,15 @@ def observe_scores(
     if data.has_offset.any():
         shifted = terms.mean + noise.protocol_offset[:, None]
         terms = terms._replace(mean=pt.concatenate([terms.mean, shifted]))
-    mixed = location.ndim == 2
     pm.CustomDist(
         "score",
         *terms,
         data.scores.rows(len(data.benchmarks.names)),
         noise_idx,
         data.scores.first,
-        logp=_mixture_logp if mixed else _marginal_logp,
+        logp=_logp,
         random=_draw_scores,
-        signature=f"(j,g),(u,g),({'p,' if mixed else ''}n,g),(c),(c),(m)->(c)",
+        signature=f"(j,g),(u,g),({'p,' if location.ndim == 2 else ''}n,g),(c),(c),(m)->(c)",
         observed=np.asarray(data.scores.logit_score),
         dims=SCORE_OBS,
     )
@@ -185,30 +184,10 @@ def _log_weight(residual: Residual, location: Tensor, grid: kernel.Grid) -> Tens
     return pt.concatenate([below, inner, above], axis=-1)
 
 
-def _marginal_logp(
-    value: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    log_weight: Tensor,
-    benchmark_idx: Tensor,
-    noise_idx: Tensor,
-    first: Tensor,
-) -> Tensor:
-    """Sum over LLMs of the marginal log likelihood."""
-    return _marginal_sum(mean, var, log_weight, value, benchmark_idx, noise_idx, first)[0]
-
-
-def _mixture_logp(
-    value: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    log_weight: Tensor,
-    benchmark_idx: Tensor,
-    noise_idx: Tensor,
-    first: Tensor,
-) -> Tensor:
-    """Log of the mean of that sum's exp over the values of a mixture."""
-    return _marginal_mixture(mean, var, log_weight, value, benchmark_idx, noise_idx, first)[0]
+def _logp(value: Tensor, mean: Tensor, var: Tensor, log_weight: Tensor, *indices: Tensor) -> Tensor:
+    """Sum over LLMs of the marginal log likelihood; of a mixture, log of the mean of its exp."""
+    operation = _marginal_mixture if log_weight.ndim > 2 else _marginal_sum
+    return operation(mean, var, log_weight, value, *indices)[0]
 
 
 def _draw_scores(

@@ -12,6 +12,7 @@ from bayesdense.errors import JobError
 from bayesdense.jobs.crews import MANY, Crew, CrewGone
 from bayesdense.jobs.execution import execute
 from bayesdense.jobs.setup import set_up_worker
+from bayesdense.logs import quietened
 
 _LOG = logging.getLogger(__name__)
 #: Seconds to wait for a scheduler to answer.
@@ -70,7 +71,9 @@ def dask(address: str | None, count: int) -> Iterator[Crew]:
         Dask is not installed, no scheduler answers, or a worker has several threads.
     """
     distributed = _distributed()
-    with _client(distributed, address, count) as client, _quiet():
+    # Tracebacks of lost connections are left out: what is lost is raised here
+    quiet = quietened("distributed.client", logging.CRITICAL)
+    with _client(distributed, address, count) as client, quiet:
         _check_threads(address, client)
 
         def submit(text: str) -> _Reply:
@@ -104,18 +107,6 @@ def _client(distributed: ModuleType, address: str | None, count: int) -> Iterato
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep tracebacks of lost connections off stderr: what is lost is raised here."""
-    logger = logging.getLogger("distributed.client")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _check_threads(address: str | None, client: Any) -> None:  # noqa: ANN401 - Dask's own

@@ -1,7 +1,6 @@
 """Run jobs: each once, each to a file, whatever happens on the way."""
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from bayesdense.cores import usable_cores
 from bayesdense.errors import JobError
 from bayesdense.jobs.cluster import dask
 from bayesdense.jobs.crews import Crew, Submits, foreign, serial
@@ -132,7 +132,7 @@ def run_jobs(
         _tell_of_other_versions(known)
         with Records(jobs, folder, known, progress) as records:
             if todo := due(jobs, known, retries):
-                count = min(workers or _usable_cores(), len(todo))
+                count = min(workers or usable_cores(), len(todo))
                 with _crew(executor, count) as crew:
                     work_through(todo, crew, records, retries)
     return Results({job.key: known[job.key] for job in jobs})
@@ -153,13 +153,6 @@ def _check(jobs: Sequence[Job], workers: int | None, retries: int) -> None:
             )
     for name in {job.function for job in jobs}:
         function_named(name)
-
-
-def _usable_cores() -> int:
-    """Cores that this process may use, where the system tells; else all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _crew(executor: str | Submits, count: int) -> AbstractContextManager[Crew]:

@@ -31,6 +31,12 @@ def require_benchmarks(fit: Fit, what: str) -> list[str]:
     return names
 
 
+def loss_units(fit: Fit, names: "pd.Series[str]") -> "pd.Series[str]":
+    """Loss unit of the benchmark of every row."""
+    units = fit.group("constant_data")["loss_unit"].values
+    return names.map(dict(zip(benchmarks(fit), map(str, units), strict=True)))
+
+
 def entries(fit: Fit, index: str) -> Ints:
     """Position of the benchmark of every entry of a ragged table."""
     return np.asarray(fit.group("constant_data")[index].values, dtype=np.int64)

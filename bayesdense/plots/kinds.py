@@ -5,7 +5,7 @@ A new figure is a file beside this one with these three functions, an entry here
 sweeps of D0 and of definitions, decomposition of the interval, backtests) have their place here.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -128,22 +128,6 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     plain = table.assign(**{str(name): dates[name].dt.strftime("%Y-%m-%d") for name in dates})
     rows: list[dict[str, Any]] = strict(plain.to_dict("records"))
     return rows
-
-
-def kinds_of(fit: Fit, names: Iterable[str] = PLOT_KINDS) -> list[str]:
-    """Kinds of figures for which a fit holds what they take.
-
-    One that the fit cannot serve says so by an error of this package; any other error is a fault,
-    and passes.
-    """
-    found = []
-    for name in names:
-        try:
-            _kind(name).table(fit, None)
-        except BayesdenseError:
-            continue
-        found.append(name)
-    return found
 
 
 def _kind(name: str) -> Kind:

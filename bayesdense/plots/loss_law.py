@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from bayesdense.arrays import Floats
 from bayesdense.laws import chinchilla_loss
 from bayesdense.names import BENCHMARK, LAW_PARAMETERS
-from bayesdense.plots.benchmarks import entries, one_panel, require_benchmarks
+from bayesdense.plots.benchmarks import entries, loss_units, one_panel, require_benchmarks
 from bayesdense.plots.labels import short
 from bayesdense.plots.style import (
     INK,
@@ -56,10 +56,9 @@ def loss_law_table(fit: Fit) -> pd.DataFrame:
     """
     names = require_benchmarks(fit, "loss laws")
     runs = run_rows(fit)
-    units = [str(unit) for unit in fit.group("constant_data")["loss_unit"].values]
     laws = pd.concat([_law_rows(fit, name, runs) for name in names], ignore_index=True)
     table = layers({"law": laws, "run": runs})
-    return table.assign(loss_unit=table[BENCHMARK].map(dict(zip(names, units, strict=True))))
+    return table.assign(loss_unit=loss_units(fit, table[BENCHMARK]))
 
 
 def loss_residuals_table(fit: Fit) -> pd.DataFrame:

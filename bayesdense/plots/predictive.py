@@ -12,7 +12,7 @@ from bayesdense.errors import BayesdenseError
 from bayesdense.laws import expit
 from bayesdense.names import BENCHMARK, CHAIN, DRAW
 from bayesdense.plots.benchmarks import benchmarks, entries, one_panel
-from bayesdense.plots.style import BLUE, INK, INNER, OUTER, styled
+from bayesdense.plots.style import BLUE, INK, fill_bands, styled
 from bayesdense.plots.summaries import band_columns
 from bayesdense.results import Fit
 from bayesdense.wording import listing
@@ -110,10 +110,7 @@ def _shares(name: str, values: Floats, drawn: xr.DataArray, grid: Floats) -> pd.
 
 def draw_predictive(table: pd.DataFrame, ax: Axes) -> Axes:
     """Draw a `predictive_table` of one benchmark."""
-    for prob, alpha in ((95, OUTER), (50, INNER)):
-        ax.fill_between(table["value"], table[f"eti{prob}_lower"], table[f"eti{prob}_upper"],
-                        color=BLUE, alpha=alpha, linewidth=0.0,
-                        label=f"replicates, {prob} %")  # fmt: skip
+    fill_bands(ax, "value", table, "replicates")
     ax.plot(table["value"], table["median"], color=BLUE, linewidth=1.0, label="replicates, median")
     ax.step(table["value"], table["observed"], where="post", color=INK, linewidth=1.3,
             label="data")  # fmt: skip

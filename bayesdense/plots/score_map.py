@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from bayesdense.arrays import Floats
 from bayesdense.laws import expit, logistic_score
 from bayesdense.names import BENCHMARK, MAP_PARAMETERS
-from bayesdense.plots.benchmarks import entries, one_panel, require_benchmarks
+from bayesdense.plots.benchmarks import entries, loss_units, one_panel, require_benchmarks
 from bayesdense.plots.labels import short
 from bayesdense.plots.loss_law import mean_loss
-from bayesdense.plots.style import BLUE, GREEN, INK, INNER, OUTER, PAPER, VERMILLION, styled
+from bayesdense.plots.style import BLUE, GREEN, INK, PAPER, VERMILLION, fill_bands, styled
 from bayesdense.plots.summaries import band_columns, layer, layers
 from bayesdense.results import Fit
 from bayesdense.statements import format_count, format_number
@@ -56,9 +56,8 @@ def score_map_table(fit: Fit) -> pd.DataFrame:
     reachable = pd.concat([_reachable_row(fit, name) for name in names], ignore_index=True)
     maps = pd.concat([_map_rows(fit, name, points, reachable) for name in names], ignore_index=True)
     table = layers({"map": maps, "point": points, "reachable": reachable, "llm": scores})
-    units = [str(unit) for unit in fit.group("constant_data")["loss_unit"].values]
     return table.assign(
-        loss_unit=table[BENCHMARK].map(dict(zip(names, units, strict=True))),
+        loss_unit=loss_units(fit, table[BENCHMARK]),
         reference_tokens=fit.spec.options.reference_tokens,
     )
 
@@ -168,9 +167,7 @@ def _map_rows(
 def draw_score_map(table: pd.DataFrame, ax: Axes) -> Axes:
     """Draw a `score_map_table` of one benchmark."""
     curve, points = layer(table, "map"), layer(table, "point")
-    for prob, alpha in ((95, OUTER), (50, INNER)):
-        ax.fill_between(curve["loss"], curve[f"eti{prob}_lower"], curve[f"eti{prob}_upper"],
-                        color=BLUE, alpha=alpha, linewidth=0.0, label=f"map, {prob} %")  # fmt: skip
+    fill_bands(ax, "loss", curve, "map")
     ax.plot(curve["loss"], curve["median"], color=BLUE, label="map, median")
     for role, (mark, fill, label) in _ROLES.items():
         part = points[points["role"] == role]

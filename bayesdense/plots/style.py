@@ -20,7 +20,7 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from bayesdense.statements import format_count, format_number
+from bayesdense.statements import format_count, format_number, plain
 
 #: Text and lines; a page that shows figures on a dark ground exchanges these two.
 INK: Final = "#1b1b1a"
@@ -168,8 +168,7 @@ def number_tick(value: float) -> str:
     """Write a number at an axis, without zeros that say nothing: 0.1."""
     if not (math.isfinite(value) and value > 0.0):
         return ""
-    text = format_number(value)
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    return plain(format_number(value))
 
 
 def date_axis(ax: Axes) -> None:
@@ -189,6 +188,20 @@ def bars(ax: Axes, rows: pd.DataFrame, x: str) -> None:
     """Draw upright 95 % intervals at a column, those without end up to the end of the axis."""
     low, high = (np.clip(rows[f"eti95_{side}"], *ax.get_ylim()) for side in ("lower", "upper"))
     ax.vlines(rows[x], low, high, colors=MUTED, linewidth=0.7, alpha=0.5)
+
+
+def fill_bands(ax: Axes, x: str, rows: pd.DataFrame, what: str) -> None:
+    """Fill the 95 % and the 50 % band of a curve over a column."""
+    for prob, alpha in ((95, OUTER), (50, INNER)):
+        ax.fill_between(
+            rows[x],
+            rows[f"eti{prob}_lower"],
+            rows[f"eti{prob}_upper"],
+            color=BLUE,
+            alpha=alpha,
+            linewidth=0.0,
+            label=f"{what}, {prob} %",
+        )
 
 
 def legend_below(ax: Axes, columns: int = 3) -> None:

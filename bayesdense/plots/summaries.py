@@ -1,7 +1,6 @@
 """Medians and equal-tailed intervals as columns of a table, and other steps that figures share."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -10,9 +9,6 @@ import xarray as xr
 from bayesdense import derive
 from bayesdense.arrays import Floats
 from bayesdense.names import CI_PROB, INNER_CI_PROB
-
-#: Columns of a posterior's median and of its 50 % and 95 % equal-tailed intervals.
-BAND: Final = ("median", "eti50_lower", "eti50_upper", "eti95_lower", "eti95_upper")
 
 
 def band_columns(draws: xr.DataArray) -> dict[str, Floats]:

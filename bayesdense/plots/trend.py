@@ -17,13 +17,12 @@ from bayesdense.plots.labels import label_points
 from bayesdense.plots.style import (
     BLUE,
     DASHED,
-    INNER,
     MUTED,
-    OUTER,
     VERMILLION,
     axes_or_new,
     bars,
     date_axis,
+    fill_bands,
     legend_below,
     log_axis,
     styled,
@@ -275,16 +274,7 @@ def _draw_line(ax: Axes, line: pd.DataFrame) -> None:
     """The trend with its bands, dashed outside the data."""
     inside = line[line["inside"]]
     first, last = inside["date"].iloc[0], inside["date"].iloc[-1]
-    for prob, alpha in ((95, OUTER), (50, INNER)):
-        ax.fill_between(
-            line["date"],
-            line[f"eti{prob}_lower"],
-            line[f"eti{prob}_upper"],
-            color=BLUE,
-            alpha=alpha,
-            linewidth=0.0,
-            label=f"trend, {prob} %",
-        )
+    fill_bands(ax, "date", line, "trend")
     ax.plot(inside["date"], inside["median"], color=BLUE, label="trend, median")
     for part, label in (
         (line[line["date"] <= first], None),

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Final
 
 from bayesdense.catalog import dataset_names, model_names
@@ -43,11 +44,17 @@ def _start(fit: Fit, spec: ModelSpec) -> Iterator[str]:
         yield from ("--model", _OWN_MODEL)
         return
     yield from ("--model", spec.name)
-    shipped = dict(_leaves(load_spec(spec.name).to_dict()))
+    shipped = _shipped(spec.name)
     for path, value in _leaves(spec.to_dict()):
         if path not in _WORDS and shipped.get(path) != value:
             short = path.removeprefix("options.").removesuffix(".kind")
             yield from ("--set", f"{short}={_written(value)}")
+
+
+@cache
+def _shipped(name: str) -> Mapping[str, object]:
+    """Entries of a model as it ships; a report asks for it with every command line."""
+    return dict(_leaves(load_spec(name).to_dict()))
 
 
 def _written(value: object) -> str:

@@ -24,7 +24,7 @@ from bayesdense.report.sensitivity import prior_sensitivity, questions
 from bayesdense.results import Fit
 from bayesdense.summary import count_not_finite, summarize
 from bayesdense.text_tables import llm_text_table
-from bayesdense.wording import printable
+from bayesdense.wording import printable_lines
 
 ASSETS: Final = Path(__file__).parent / "assets"
 _VERDICTS: Final[Mapping[str, str]] = {
@@ -227,10 +227,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = _shown
+    environment.filters["shown"] = printable_lines
     return environment
-
-
-def _shown(value: object) -> str:
-    """Text that came from data, with what is not printable as visible escapes; lines stay."""
-    return "\n".join(printable(line) for line in str(value).split("\n"))

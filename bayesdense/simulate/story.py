@@ -115,11 +115,9 @@ def replicate_densities(
     xarray.Dataset
         `log_density` and `density` [llm], beside the sample dims.
     """
-    if data.densities is None:
-        raise ValueError("a dataset of scores: use replicate")
     theta = _aligned(parameters, {FAMILY: data.llms.families, LLM: data.llms.names})
     drawn = draw_log_density(theta, spec, data.llms, rng, new_families=new_families)
-    error = np.sqrt(data.densities.known_var) * rng.normal(size=drawn.shape)
+    error = np.sqrt(data.given.known_var) * rng.normal(size=drawn.shape)
     log_density = (drawn + error).assign_coords({LLM: list(data.llms.names)})
     with np.errstate(over="ignore"):  # a Student-t of few degrees of freedom knows no bounds
         return xr.Dataset({"log_density": log_density, "density": np.exp(log_density)})

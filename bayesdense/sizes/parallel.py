@@ -1,12 +1,12 @@
 """Work on every draw of a posterior, on all cores."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from bayesdense.arrays import Ints
+from bayesdense.cores import usable_cores
 
 #: Draws taken by a thread at a time: enough to be worth handing over, few enough to share evenly.
 _BLOCK = 50
@@ -35,10 +35,3 @@ def over_blocks(draws: Ints, work: Callable[[Ints], None], at_once: int = _BLOCK
             done.result()
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C or an error nobody reads the rest
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, where the system tells; else all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

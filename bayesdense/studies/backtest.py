@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,18 +17,17 @@ from bayesdense.files import write_text_atomic
 from bayesdense.jobs import Job, Outcome, Progress, job_function, run_jobs
 from bayesdense.jobs.crews import Submits
 from bayesdense.jobs.seeds import seeds_of
-from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, SCHEMA_VERSION
+from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
 from bayesdense.observations import Observations, observe
-from bayesdense.proper_scores import ClusteredMean, clustered_mean, crps, inside
-from bayesdense.spec import ModelSpec
+from bayesdense.proper_scores import clustered_mean, crps, inside
+from bayesdense.spec import ModelSpec, load_spec
+from bayesdense.studies.backtest_result import MODEL, RESULT_NAME, SCORES, Backtest
 from bayesdense.studies.baselines import BASELINES, Band, bands, lines_of
 from bayesdense.studies.later import LaterDensities, LaterScores, later_densities, later_scores
 from bayesdense.studies.refits import (
-    STUDY_DRAWS,
     Length,
     counts,
     default_folder,
-    default_model,
     fit_of,
     growth_of,
     observed_by,
@@ -45,82 +43,7 @@ _ORIGINS: Final = ("2024-01-01", "2024-04-01", "2024-07-01")
 #: Else: shares of the LLMs that are earlier.
 _SHARES: Final = (0.5, 0.65, 0.8)
 PROBS: Final = (0.5, 0.8, 0.95)
-RESULT_NAME: Final = "backtest.json"
-MODEL: Final = "model"
-#: Scores of a prediction, and whether more of it is better.
-_SCORES: Final[Mapping[str, bool]] = {"crps": False, "log_score": True}
 _ALL: Final = "all"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Backtest:
-    """Predictions of later LLMs' scores at each origin, scored; what `backtest` returns.
-
-    Attributes
-    ----------
-    dataset
-        Name, digest and counts.
-    model, seed, length
-        Of every fit.
-    origins
-        One per origin; see `backtest.schema.json`. A fit that failed has `status` `failed` and a
-        `message`.
-    scores
-        One row per origin, LLM and benchmark: what was predicted and how it scored.
-    """
-
-    dataset: Mapping[str, Any]
-    model: str
-    seed: int
-    length: Length
-    origins: tuple[Mapping[str, Any], ...]
-    scores: tuple[Mapping[str, Any], ...]
-
-    @property
-    def comparisons(self) -> list[dict[str, Any]]:
-        """Paired differences to each baseline, at each origin and over all of them."""
-        frame = self.table()
-        if frame.empty:
-            return []
-        groups: list[tuple[str | None, pd.DataFrame]] = [
-            *((str(origin), part) for origin, part in frame.groupby("origin", sort=False)),
-            (None, frame),
-        ]
-        return [
-            {"origin": origin, **row}
-            for origin, part in groups
-            for name in BASELINES
-            for row in _compared(part, name)
-        ]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as `backtest.schema.json` describes it."""
-        payload: dict[str, Any] = strict(
-            {
-                "schema": SCHEMA_VERSION,
-                "dataset": dict(self.dataset),
-                "model": self.model,
-                "seed": self.seed,
-                **self.length.to_dict(),
-                "baselines": dict(BASELINES),
-                "origins": [dict(origin) for origin in self.origins],
-                "comparisons": self.comparisons,
-                "scores": [dict(row) for row in self.scores],
-            }
-        )
-        return payload
-
-    def table(self) -> pd.DataFrame:
-        """Return every score that was predicted, one row each."""
-        return pd.DataFrame([dict(row) for row in self.scores])
-
-    def __repr__(self) -> str:
-        """Count origins and scores."""
-        done = sum(origin["status"] == "done" for origin in self.origins)
-        return (
-            f"Backtest(dataset {self.dataset['name']!r}, {done} of {len(self.origins)} origins, "
-            f"{len(self.scores)} scores)"
-        )
 
 
 def backtest(
@@ -178,7 +101,7 @@ def backtest(
             f"backtest: {study.dataset.name} holds published densities; later LLMs are judged by "
             "scores, so a dataset with scores is needed: densing"
         )
-    model = spec or default_model(study.dataset)
+    model = spec or load_spec(study.dataset.default_model)
     dates = _origins(model, study.dataset, origins)
     jobs = [study.job(at_origin, model, Selection(until=date), origin=date) for date in dates]
     folder = default_folder("backtest", dataset) if out is None else Path(out)
@@ -207,11 +130,10 @@ def at_origin(job: Job) -> dict[str, object]:
     fitted = fit_of(job)
     rng = np.random.default_rng(seeds_of(job).spawn(1)[0])
     later = later_scores(fitted, seen, everything, rng)
-    growth = {k: v for k, v in growth_of(derive.growth_rate(fitted)).items() if k != "draws"}
     baselines = _baselines(spec, earlier, everything, later)
     return {
         **counts(fitted),
-        **growth,
+        **growth_of(derive.growth_rate(fitted)),
         **verdict(fitted),
         "n_later_llms": len(np.unique(later.llm_idx)),
         "n_later_families": len(set(later.families)),
@@ -355,43 +277,13 @@ def _means(frame: pd.DataFrame) -> list[dict[str, object]]:
             if there.empty:
                 continue
             row: dict[str, object] = {"source": source, "benchmark": benchmark, "n": len(there)}
-            row |= {score: float(there[f"{source}_{score}"].mean()) for score in _SCORES}
+            row |= {score: float(there[f"{source}_{score}"].mean()) for score in SCORES}
             row |= {
                 f"coverage{100 * prob:.0f}": float(there[f"{source}_inside{100 * prob:.0f}"].mean())
                 for prob in PROBS
             }
             rows.append(row)
     return rows
-
-
-def _compared(frame: pd.DataFrame, baseline: str) -> list[dict[str, Any]]:
-    """Model less baseline on the scores that both predict, with errors over families."""
-    rows = []
-    for score, more_is_better in _SCORES.items():
-        name = f"{baseline}_{score}"
-        there = frame[frame[name].notna()] if name in frame else frame.iloc[:0]
-        if there.empty:
-            continue
-        difference = (there[f"{MODEL}_{score}"] - there[name]).to_numpy(float)
-        found = clustered_mean(difference, there["family"].tolist())
-        rows.append(
-            {
-                "baseline": baseline,
-                "score": score,
-                "difference": found.mean,
-                "se": found.se,
-                "n": found.n,
-                "n_families": found.n_clusters,
-                "verdict": _verdict(found, more_is_better=more_is_better),
-            }
-        )
-    return rows
-
-
-def _verdict(found: ClusteredMean, *, more_is_better: bool) -> str:
-    """Say who is better, if the difference is beyond two errors."""
-    sign = found.sign if more_is_better else -found.sign
-    return {1: "model better", -1: "baseline better", 0: "not distinguishable"}[sign]
 
 
 def _origins(spec: ModelSpec, dataset: Dataset, asked: Sequence[str] | None) -> list[str]:

@@ -24,7 +24,7 @@ from bayesdense.jobs.seeds import seeds_of
 from bayesdense.names import CHAIN, CI_PROB, DRAW
 from bayesdense.observations import Observations
 from bayesdense.spec import ModelSpec
-from bayesdense.studies.refits import growth_of, observed_by
+from bayesdense.studies.refits import growth_of, observed_by, sorted_draws
 from bayesdense.variables import sampled_variables
 from bayesdense.wording import told
 
@@ -146,7 +146,7 @@ def _growth_given(
     growth = xr.DataArray(values["growth_rate"], dims=(CHAIN, DRAW), attrs={"units": "1/year"})
     estimate = Estimate("growth rate", growth, max(data.llms.release_dates))
     checks = {"divergences": int(drawn.stats["diverging"].sum()), "max_rhat": _rhat(growth)}
-    return {**growth_of(estimate), "checks": checks}
+    return {**growth_of(estimate), "draws": sorted_draws(estimate), "checks": checks}
 
 
 def _rhat(draws: xr.DataArray) -> float | None:

@@ -14,9 +14,14 @@ from bayesdense.files import write_text_atomic
 from bayesdense.inference import counts_of
 from bayesdense.jobs import Job, Progress, Results, run_jobs
 from bayesdense.jobs.crews import Submits
-from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE
+from bayesdense.names import (
+    DEFAULT_CHAINS,
+    DEFAULT_SEED,
+    DEFAULT_TUNE,
+    STUDY_DRAWS,
+)
 from bayesdense.observations import Observations, observe
-from bayesdense.spec import ModelSpec
+from bayesdense.spec import ModelSpec, load_spec
 from bayesdense.studies import power_jobs
 from bayesdense.studies.normal_trends import require_normal
 from bayesdense.studies.power_counts import (
@@ -30,11 +35,9 @@ from bayesdense.studies.power_jobs import CHANGES, EXPONENTIAL, rival_wins
 from bayesdense.studies.power_result import RESULT_NAME, RULES, Power
 from bayesdense.studies.readings import TRUTHS, from_json, reading
 from bayesdense.studies.refits import (
-    STUDY_DRAWS,
     Length,
     Study,
     default_folder,
-    default_model,
     study_of,
 )
 from bayesdense.studies.selection import WHOLE
@@ -121,7 +124,7 @@ def power(
         A rival or a date that the data cannot carry, factors that are none, a fit that failed.
     """
     study = study_of(dataset, Length(draws, tune, chains), seed)
-    base = spec or default_model(study.dataset)
+    base = spec or load_spec(study.dataset.default_model)
     data = observe(base.with_options(trend=EXPONENTIAL), study.dataset)
     plan = _Plan.of(study, base, data, trends, date, n)
     if not 0 <= check <= TRUTHS:

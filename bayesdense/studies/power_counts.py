@@ -34,21 +34,21 @@ def share_of(hits: int, n: int) -> dict[str, Any]:
     return {"hits": hits, "n": n, "share": hits / n, "eti95": ends}
 
 
-def crossing(sizes: Floats, shares: Floats, level: float = POWER) -> float | None:
-    """Smallest size from which on a share stays at or above a level, by linear interpolation.
+def crossing(sizes: Floats, shares: Floats) -> float | None:
+    """Smallest size from which on a share stays at or above `POWER`, by linear interpolation.
 
     Examples
     --------
     >>> crossing(np.array([0.0, 1.0, 2.0]), np.array([0.0, 0.6, 1.0]))
     1.5
     """
-    below = np.flatnonzero(shares < level)
+    below = np.flatnonzero(shares < POWER)
     if len(below) == 0:
         return float(sizes[0])
     k = int(below[-1])
     if k == len(sizes) - 1:
         return None
-    part = (level - shares[k]) / (shares[k + 1] - shares[k])
+    part = (POWER - shares[k]) / (shares[k + 1] - shares[k])
     return float(sizes[k] + part * (sizes[k + 1] - sizes[k]))
 
 

@@ -120,11 +120,10 @@ def reading(job: Job) -> dict[str, object]:
         parameter="growth_rate",
         n_before=0,
     )
-    growth = {k: v for k, v in growth_of(derive.growth_rate(fitted)).items() if k != "draws"}
     found: dict[str, object] = strict(
         {
             **counts(fitted),
-            **growth,
+            **growth_of(derive.growth_rate(fitted)),
             **verdict(fitted),
             "closed_form": {"mean": float(closed.mean[0]), "sd": float(closed.sd[0])},
             "densities": to_json(densities),

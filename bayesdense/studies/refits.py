@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +16,11 @@ from bayesdense.estimates import DoublingTime, Estimate
 from bayesdense.inference import counts_of, fit_observations
 from bayesdense.jobs import Job, job_function
 from bayesdense.jobs.seeds import seeds_of
-from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_TUNE, INNER_CI_PROB
+from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_TUNE, INNER_CI_PROB, STUDY_DRAWS
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
-from bayesdense.spec import ModelSpec, load_spec, spec_from_dict
+from bayesdense.spec import ModelSpec, spec_from_dict
 from bayesdense.studies.selection import Selection, found_again, select, where_of
-
-#: Draws a chain where a study fits many times: medians to a fortieth of the interval's width.
-STUDY_DRAWS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +75,17 @@ def default_folder(verb: str, dataset: str | Path) -> Path:
     return Path("studies") / f"{verb}-{resolve_dataset(dataset).resolve().name}"
 
 
-def default_model(dataset: Dataset) -> ModelSpec:
-    """Model of a dataset where none is named."""
-    return load_spec("trend_only" if dataset.is_densities else "joint")
-
-
 @job_function
 def refit(job: Job) -> dict[str, object]:
     """Fit, and return growth and doubling time with intervals, the checks' verdict, and draws."""
     fitted = fit_of(job)
-    return {**counts(fitted), **growth_of(derive.growth_rate(fitted)), **verdict(fitted)}
+    growth = derive.growth_rate(fitted)
+    return {
+        **counts(fitted),
+        **growth_of(growth),
+        "draws": sorted_draws(growth),
+        **verdict(fitted),
+    }
 
 
 def observed_by(job: Job) -> tuple[ModelSpec, Dataset, Observations]:
@@ -121,9 +119,8 @@ def seed_of(job: Job) -> int:
 
 
 def growth_of(growth: Estimate) -> dict[str, object]:
-    """Summaries of growth and doubling time (null: unbounded), and the draws of growth, sorted."""
+    """Summaries of growth and doubling time (null: unbounded)."""
     time = DoublingTime(growth)
-    draws = np.sort(np.ravel(growth.draws.values))
     return {
         "at": growth.at,
         "growth_rate_per_year": {
@@ -139,8 +136,12 @@ def growth_of(growth: Estimate) -> dict[str, object]:
             "eti95": [_finite(end) for end in time.interval(CI_PROB)],
             "unbounded": time.is_unbounded(),
         },
-        "draws": [float(f"{value:.7g}") for value in draws],
     }
+
+
+def sorted_draws(growth: Estimate) -> list[float]:
+    """Draws of growth, sorted, to as many digits as a study reads."""
+    return [float(f"{value:.7g}") for value in np.sort(np.ravel(growth.draws.values))]
 
 
 def counts(fitted: Fit) -> dict[str, object]:

@@ -12,8 +12,14 @@ from bayesdense.errors import BayesdenseError
 from bayesdense.files import write_text_atomic
 from bayesdense.jobs import Job, Outcome, Progress, Results, run_jobs
 from bayesdense.jobs.crews import Submits
-from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, SCHEMA_VERSION
-from bayesdense.spec import ModelSpec
+from bayesdense.names import (
+    DEFAULT_CHAINS,
+    DEFAULT_SEED,
+    DEFAULT_TUNE,
+    SCHEMA_VERSION,
+    STUDY_DRAWS,
+)
+from bayesdense.spec import ModelSpec, load_spec
 from bayesdense.studies.axes import AXES, Case, cases_of
 from bayesdense.studies.decomposition import (
     NOTE,
@@ -24,11 +30,9 @@ from bayesdense.studies.decomposition import (
     mixed,
 )
 from bayesdense.studies.refits import (
-    STUDY_DRAWS,
     Length,
     Study,
     default_folder,
-    default_model,
     draws_of,
     refit,
     study_of,
@@ -152,7 +156,7 @@ def sweep(
         An axis that is not there, a dataset or model that cannot be read, a folder in the way.
     """
     study = study_of(dataset, Length(draws, tune, chains), seed)
-    model = spec or default_model(study.dataset)
+    model = spec or load_spec(study.dataset.default_model)
     plan = _planned(study, model, AXIS_NAMES if axes is None else axes)
     folder = default_folder("sweep", dataset) if out is None else Path(out)
     results = run_jobs(

@@ -24,11 +24,12 @@ from bayesdense.files import read_json, write_text_atomic
 from bayesdense.jobs import Job, Results, run_jobs
 from bayesdense.names import DEFAULT_SEED
 from bayesdense.observations import observe
+from bayesdense.spec import load_spec
 from bayesdense.studies.bookkeeping import made_with
 from bayesdense.studies.power import middle_of, n_before_of
 from bayesdense.studies.power_jobs import EXPONENTIAL, is_claimed, share_before
 from bayesdense.studies.readings import TRUTHS, from_json, reading
-from bayesdense.studies.refits import Length, Study, default_model, study_of
+from bayesdense.studies.refits import Length, Study, study_of
 from bayesdense.studies.selection import WHOLE
 from bayesdense.studies.world_jobs import hypothesis_in_world, trend_of_world
 from bayesdense.summary import strict
@@ -85,7 +86,7 @@ class _Worlds:
         """Fits of every hypothesis to one world."""
         truth = self.about["truths"][k % TRUTHS]
         growth = float(truth["growth_rate"]["values"])
-        base = default_model(self.study.dataset)
+        base = load_spec(self.study.dataset.default_model)
         there = self.truth_of(kind)
         trend = trend_of_world(self.about["densities"], there, growth, self.change(kind, growth))
         return {
@@ -152,7 +153,7 @@ def worlds(
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise BayesdenseError(f"no kind {unknown[0]}, allowed: {', '.join(KINDS)}")
     study = study_of(dataset, _LENGTH, seed)
-    base = default_model(study.dataset)
+    base = load_spec(study.dataset.default_model)
     fit = study.job(reading, base.with_options(trend=EXPONENTIAL), WHOLE)
     known = run_jobs([fit], out, executor="serial", resume=True, more_follow=True)[fit.key]
     if known.failure is not None:

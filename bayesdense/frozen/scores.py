@@ -1,11 +1,8 @@
-"""Forecasts that are written down before what they speak of, and scored after it."""
+"""How good a frozen forecast was, by the scores of LLMs that came after it."""
 
 import datetime as dt
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,165 +11,31 @@ import xarray as xr
 from scipy import special
 
 from bayesdense import derive
-from bayesdense._version import __version__
 from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
-from bayesdense.files import read_json, write_text_atomic
+from bayesdense.frozen.file import FrozenForecast, load_forecast
 from bayesdense.laws import expit
-from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LLM, SCHEMA_VERSION
+from bayesdense.names import CHAIN, DRAW, FAMILY, LLM, SCHEMA_VERSION
 from bayesdense.newcomers import (
     Cell,
     Newcomers,
     NewLLM,
     benchmarks_of,
     observe_newcomers,
-    require_laws,
     with_families,
 )
 from bayesdense.observations import JointObservations, observe
 from bayesdense.proper_scores import clustered_mean, crps
 from bayesdense.results import Fit
 from bayesdense.simulate.story import draw_log_density, score_moments
-from bayesdense.spec import spec_from_dict
 from bayesdense.summary import strict
-from bayesdense.wording import json_text, printable, told
 
-_KIND: Final = "bayesdense-forecast"
-_DRAWS: Final = 400
 #: New families and residuals for each draw that was frozen.
 _REPLICATES: Final = 10
 _STREAM: Final = 0xF0CB
 _COVERAGES: Final = (0.5, 0.8, 0.95)
-#: What a fit's constant data hold that predictions read; the rest is about its own LLMs.
-_CONSTANTS: Final = (
-    "n_params",
-    "n_items",
-    "log_params_centre",
-    "log_tokens_centre",
-    "reference_max_params",
-    "reference_max_tokens",
-    "score_benchmark_idx",
-    "score_other_protocol",
-)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FrozenForecast:
-    """A forecast as it was written: thinned draws of all that predicts scores, and its date.
-
-    Attributes
-    ----------
-    fit
-        The draws as a fit, without what is not needed to predict.
-    frozen_at
-        When it was written, ISO, UTC.
-    digest
-        SHA-256 of its content.
-    """
-
-    fit: Fit
-    frozen_at: str
-    digest: str
-
-
-def freeze_forecast(
-    fit: Fit,
-    path: str | Path,
-    *,
-    n_draws: int = _DRAWS,
-    answer: Mapping[str, Any] | None = None,
-) -> str:
-    """Write a dated, hashed forecast of the scores of LLMs that are not yet there.
-
-    It holds draws of laws, maps, noise, trend, families and residual, from which follows the
-    predictive distribution of the scores of any LLM of given parameters, date and family
-    (`score_forecast`): nothing has to be known of later LLMs when it is written.
-
-    Parameters
-    ----------
-    fit
-        A fit of a joint model.
-    path
-        A file that does not exist: a forecast is not replaced.
-    n_draws
-        Draws that are kept, at equal distances over all chains.
-    answer
-        What `forecast` said, to be kept beside them.
-
-    Returns
-    -------
-    str
-        The digest: whoever publishes it can prove later what the file said.
-
-    Raises
-    ------
-    BayesdenseError
-        The file is there already or cannot be written, or the fit knows no laws.
-    """
-    require_laws(fit, "forecast")
-    target = Path(path)
-    if target.exists():
-        raise BayesdenseError(
-            f"{target}: is there already, and no forecast is replaced; name another"
-        )
-    content: dict[str, object] = {
-        "schema": SCHEMA_VERSION,
-        "kind": _KIND,
-        "frozen_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "bayesdense_version": __version__,
-        "attributes": {str(key): value for key, value in strict(fit.tree.attrs).items()},
-        "posterior": _thinned(fit, n_draws).to_dict(),
-        "constant_data": _constants(fit).to_dict(),
-        "answer": answer,
-    }
-    content = strict(content)
-    digest = _digest(content)
-    try:
-        write_text_atomic(target, json_text({**content, "digest": digest}) + "\n")
-    except OSError as err:
-        raise BayesdenseError(f"{target}: cannot be written: {err.strerror or err}") from err
-    return digest
-
-
-def load_forecast(path: str | Path) -> FrozenForecast:
-    """Read a frozen forecast.
-
-    Parameters
-    ----------
-    path
-        A file that `freeze_forecast` or ``bayesdense forecast --freeze`` wrote.
-
-    Returns
-    -------
-    FrozenForecast
-        The draws that predict scores, and when they were frozen.
-
-    Raises
-    ------
-    BayesdenseError
-        No such file, no forecast, of another schema, or altered since it was written.
-    """
-    where, content = printable(str(path)), read_json(path)
-    if not isinstance(content, dict) or content.get("kind") != _KIND:
-        raise BayesdenseError(f"{where}: is no frozen forecast; write one with forecast --freeze")
-    if content.get("schema") != SCHEMA_VERSION:
-        raise BayesdenseError(
-            f"{where}: schema {told(content.get('schema'))}, this version reads {SCHEMA_VERSION}"
-        )
-    digest = content.pop("digest", None)
-    if digest != _digest(content):
-        raise BayesdenseError(
-            f"{where}: its content is not what its digest says: altered since it was frozen"
-        )
-    attributes = content["attributes"]
-    tree = xr.DataTree.from_dict(
-        {f"/{name}": xr.Dataset.from_dict(content[name]) for name in ("posterior", "constant_data")}
-    )
-    tree.attrs.update(attributes)
-    spec = spec_from_dict(json.loads(attributes["spec"]), where="the forecast's specification")
-    return FrozenForecast(Fit(tree, spec), str(content["frozen_at"]), str(digest))
 
 
 def score_forecast(
@@ -211,32 +74,15 @@ def score_forecast(
     Gneiting and Raftery 2007 (scoring rules).
     """
     frozen = forecast if isinstance(forecast, FrozenForecast) else load_forecast(forecast)
-    fit = frozen.fit
+    fit, root = frozen.fit, frozen.fit.seed if seed is None else seed
     newcomers = _later(fit, dataset)
     data, warnings = observe_newcomers(fit, newcomers)
-    means, variances = _moments(fit, data, fit.seed if seed is None else seed)
-    scores = data.scores
-    families = [data.llms.families[k] for k in data.llms.family_idx]
-    known = {str(name) for name in fit.posterior.get(FAMILY, xr.DataArray([])).values.tolist()}
-    log_density = _normal_log_density(scores.logit_score, means, variances)
-    rng = np.random.default_rng([fit.seed if seed is None else seed, _STREAM, 1])
+    means, variances = _moments(fit, data, root)
+    log_density = _normal_log_density(data.scores.logit_score, means, variances)
+    rng = np.random.default_rng([root, _STREAM, 1])
     drawn = expit(means + np.sqrt(variances) * rng.normal(size=means.shape))
-    distances = crps(drawn, scores.score)
-    rows = [
-        {
-            "llm": data.llms.names[i],
-            "release_date": data.llms.release_dates[i],
-            "family": families[i],
-            "family_is_known": families[i] in known,
-            "benchmark": data.benchmarks.names[j],
-            "score": scores.score[c],
-            "median": float(np.median(drawn[:, c])),
-            **{f"eti{100 * p:.0f}": np.quantile(drawn[:, c], tails(p)) for p in _COVERAGES},
-            "log_score": _log_mean_exp(log_density[:, c]),
-            "crps": distances[c],
-        }
-        for c, (i, j) in enumerate(zip(scores.llm_idx, scores.benchmark_idx, strict=True))
-    ]
+    known = {str(name) for name in fit.posterior.get(FAMILY, xr.DataArray([])).values.tolist()}
+    rows = list(_score_rows(data, known, drawn, log_density))
     found: dict[str, Any] = strict(
         {
             "schema": SCHEMA_VERSION,
@@ -256,20 +102,11 @@ def score_forecast(
             ),
             "overall": _means(rows),
             "benchmarks": [
-                {"benchmark": name, **_means([row for row in rows if row["benchmark"] == name])}
+                {"benchmark": name, **_means(part)}
                 for name in data.benchmarks.names
-                if any(row["benchmark"] == name for row in rows)
+                if (part := [row for row in rows if row["benchmark"] == name])
             ],
-            "llms": [
-                {
-                    "llm": name,
-                    "family": families[i],
-                    "log_score_joint": _log_mean_exp(
-                        log_density[:, scores.first[i] : scores.first[i + 1]].sum(axis=1)
-                    ),
-                }
-                for i, name in enumerate(data.llms.names)
-            ],
+            "llms": list(_llm_rows(data, log_density)),
             "scores": rows,
             "warnings": [*newcomers.warnings, *warnings],
         }
@@ -277,36 +114,38 @@ def score_forecast(
     return found
 
 
-def _thinned(fit: Fit, n_draws: int) -> xr.Dataset:
-    """Draws at equal distances over all chains, as one chain, of what predicts scores."""
-    if n_draws < 1:
-        raise BayesdenseError(f"n_draws = {n_draws}, allowed: 1 or more")
-    kept = [
-        name
-        for name, drawn in fit.posterior.data_vars.items()
-        if not {LLM, "run"} & set(drawn.dims)
-    ]
-    every = fit.posterior[kept].stack(sample=(CHAIN, DRAW), create_index=False)
-    size = every.sizes["sample"]
-    rows = ((np.arange(min(n_draws, size)) + 0.5) * size / min(n_draws, size)).astype(int)
-    chosen = every.isel(sample=rows).drop_vars([CHAIN, DRAW, LLM, "run"], errors="ignore")
-    chosen = chosen.rename(sample=DRAW).expand_dims(CHAIN).transpose(CHAIN, DRAW, ...)
-    names = [name for name in chosen.coords if name not in (BENCHMARK, FAMILY)]
-    return chosen.drop_vars(names).assign_coords({CHAIN: [0], DRAW: np.arange(len(rows))})
+def _score_rows(
+    data: JointObservations, known: set[str], drawn: Floats, log_density: Floats
+) -> Iterator[dict[str, Any]]:
+    """One row a score: what was foretold, and how good that was."""
+    llms, scores = data.llms, data.scores
+    distances = crps(drawn, scores.score)
+    for c, (i, j) in enumerate(zip(scores.llm_idx, scores.benchmark_idx, strict=True)):
+        family = llms.families[llms.family_idx[i]]
+        yield {
+            "llm": llms.names[i],
+            "release_date": llms.release_dates[i],
+            "family": family,
+            "family_is_known": family in known,
+            "benchmark": data.benchmarks.names[j],
+            "score": scores.score[c],
+            "median": float(np.median(drawn[:, c])),
+            **{f"eti{100 * p:.0f}": np.quantile(drawn[:, c], tails(p)) for p in _COVERAGES},
+            "log_score": _log_mean_exp(log_density[:, c]),
+            "crps": distances[c],
+        }
 
 
-def _constants(fit: Fit) -> xr.Dataset:
-    """Constant data that predictions read; names and dates of the LLMs among them."""
-    group = fit.group("constant_data")
-    kept = group[[name for name in _CONSTANTS if name in group]]
-    needed = (LLM, "release_date", BENCHMARK)
-    return kept.drop_vars([name for name in kept.coords if name not in needed])
-
-
-def _digest(content: Mapping[str, object]) -> str:
-    """SHA-256 of canonical JSON."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _llm_rows(data: JointObservations, log_density: Floats) -> Iterator[dict[str, object]]:
+    """Log density of all scores of each LLM together, which share its size."""
+    llms, first = data.llms, data.scores.first
+    for i, (name, k) in enumerate(zip(llms.names, llms.family_idx, strict=True)):
+        together = log_density[:, first[i] : first[i + 1]].sum(axis=1)
+        yield {
+            "llm": name,
+            "family": llms.families[k],
+            "log_score_joint": _log_mean_exp(together),
+        }
 
 
 def _later(fit: Fit, dataset: Dataset) -> Newcomers:

@@ -1,9 +1,7 @@
-"""LLMs that a fit has not seen: read from tables, and observed as the fit's own LLMs were."""
+"""New LLMs as a fit observes its own: counts, times, logits, protocols, families."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,10 +9,10 @@ import xarray as xr
 
 from bayesdense import derive, sizes
 from bayesdense.arrays import Floats
-from bayesdense.cells import SCORE
-from bayesdense.errors import BayesdenseError, DatasetError, SpecError
+from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.items import logit_of_score
 from bayesdense.names import BENCHMARK, CHAIN, DAYS_PER_YEAR, DRAW, FAMILY
+from bayesdense.newcomers.tables import Newcomers, NewLLM
 from bayesdense.observations import (
     Benchmarks,
     CalibrationData,
@@ -24,46 +22,11 @@ from bayesdense.observations import (
     ReportData,
     ScoreData,
 )
-from bayesdense.reading import Problem, Table, read_table
 from bayesdense.results import Fit
-from bayesdense.tables import LLMS, SCORES, Column, TableSpec
-from bayesdense.validation import problem_lines
-from bayesdense.wording import is_slip_of, listing, nearest, printable
+from bayesdense.wording import is_slip_of, listing, printable
 
 #: Keeps the effects of new families apart from other uses of a fit's seed.
 _STREAM: Final = 0x5C0E
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One score of a new LLM, on the benchmark's items and protocol where nothing else is said."""
-
-    llm: str
-    benchmark: str
-    score: float
-    n_items: float | None = None
-    n_reports: float = 1.0
-    other_protocol: float | None = None  # 1 if it is not the protocol of the map's points
-
-
-@dataclass(frozen=True, slots=True)
-class NewLLM:
-    """One new LLM; its counts of parameters by convention, `family` None if it is its own."""
-
-    name: str
-    release_date: dt.date
-    counts: dict[str, float]
-    family: str | None
-    is_base: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Newcomers:
-    """New LLMs with their scores on a fit's benchmarks, and what a reader has to know of them."""
-
-    llms: tuple[NewLLM, ...]
-    cells: tuple[Cell, ...]
-    warnings: tuple[str, ...] = ()
 
 
 def require_laws(fit: Fit, verb: str) -> None:
@@ -80,125 +43,14 @@ def benchmarks_of(fit: Fit) -> tuple[str, ...]:
     return tuple(str(name) for name in fit.posterior["param_coef"][BENCHMARK].values)
 
 
-def read_newcomers(
-    models: str | Path, scores: str | Path | None, benchmarks: Sequence[str]
-) -> Newcomers:
-    """Read new LLMs and their scores from CSV tables, whole, with all problems at once.
-
-    Parameters
-    ----------
-    models
-        A row per LLM with the columns of `llms.csv`, and perhaps a column of scores for each
-        benchmark, named as the benchmark is; a blank cell there is a missing score.
-    scores
-        A further table with the columns of `scores.csv`, a row per LLM and benchmark; None: none.
-    benchmarks
-        Those that the fit knows.
-
-    Raises
-    ------
-    DatasetError
-        A table that cannot be read, a cell that is not what it should be, an LLM that stands
-        twice, a score that stands twice, an LLM without any score on these benchmarks.
-    """
-    source = printable(str(models))
-    path = Path(models)
-    wide = tuple(Column(name, SCORE, required=False) for name in benchmarks)
-    spec = TableSpec(path.stem, (*LLMS.columns, *wide), key=LLMS.key)
-    table, problems = read_table(path, spec)
-    tall: Table | None = None
-    more: list[Problem] = []
-    if scores is not None:
-        tall_spec = replace(SCORES, name=Path(scores).stem)
-        tall, more = read_table(Path(scores), tall_spec)
-    if problems or more or table is None:
-        raise DatasetError(source, problem_lines([*problems, *more]))
-    llms = tuple(_llms(table))
-    cells = [*_wide_cells(table, benchmarks), *(_tall_cells(tall) if tall else ())]
-    known = [cell for cell in cells if cell.benchmark in benchmarks]
-    found = [*_repeated(table, llms, known, tall), *_unscored(table, llms, known, benchmarks)]
-    if found:
-        raise DatasetError(source, problem_lines(found))
-    return Newcomers(llms, tuple(known), tuple(_notes(table, cells, benchmarks)))
-
-
-def _llms(table: Table) -> Iterator[NewLLM]:
-    """LLMs of a table, in its order."""
-    conventions = ("", "_active", "_non_embedding")
-    columns = {c: table.numbers(f"n_params{c}") for c in conventions}
-    bases = table.columns.get("is_base", [None] * len(table.rows))
-    for k, (name, date, family) in enumerate(
-        zip(table.text("llm"), table.columns["release_date"], table.text("family"), strict=True)
-    ):
-        counts = {c.lstrip("_") or "total": columns[c][k] for c in conventions}
-        yield NewLLM(
-            str(name),
-            dt.date.fromisoformat(str(date)),
-            {c: count for c, count in counts.items() if count is not None},
-            family or None,
-            bases[k] is not False,
-        )
-
-
-def _wide_cells(table: Table, benchmarks: Sequence[str]) -> Iterator[Cell]:
-    """Scores that stand beside the LLMs, in columns named as benchmarks."""
-    names = table.text("llm")
-    for benchmark in benchmarks:
-        for name, score in zip(names, table.numbers(benchmark), strict=True):
-            if score is not None:
-                yield Cell(str(name), benchmark, score)
-
-
-def _tall_cells(table: Table) -> Iterator[Cell]:
-    """Scores of a table of their own."""
-    columns = (table.text("llm"), table.text("benchmark"), table.numbers("score"))
-    for name, benchmark, score, items in zip(*columns, table.numbers("n_items"), strict=True):
-        if score is not None:
-            yield Cell(str(name), str(benchmark), score, items)
-
-
-def _repeated(
-    table: Table, llms: Sequence[NewLLM], cells: Sequence[Cell], tall: Table | None
-) -> Iterator[Problem]:
-    """LLMs and scores that stand twice, and scores of LLMs that do not stand at all."""
-    seen: set[str] = set()
-    for row, llm in zip(table.rows, llms, strict=True):
-        if llm.name in seen:
-            yield Problem(table.spec.file, printable(llm.name), "each LLM once", "", row, "llm")
-        seen.add(llm.name)
-    file = tall.spec.file if tall else table.spec.file
-    pairs: set[tuple[str, str]] = set()
-    for cell in cells:
-        if (cell.llm, cell.benchmark) in pairs:
-            holds = f"two scores of {printable(cell.llm)} on {cell.benchmark}"
-            yield Problem(file, holds, "one")
-        pairs.add((cell.llm, cell.benchmark))
-    for name in sorted({cell.llm for cell in cells} - seen):
-        guess = nearest(name, seen)
-        cause = f"did you mean {printable(guess)!r}?" if guess else ""
-        yield Problem(file, f"score of {printable(name)}", f"an llm of {table.spec.file}", cause)
-
-
-def _unscored(
-    table: Table, llms: Sequence[NewLLM], cells: Sequence[Cell], benchmarks: Sequence[str]
-) -> Iterator[Problem]:
-    """LLMs of which nothing can be said."""
-    scored = {cell.llm for cell in cells}
-    allowed = f"a score on one or more of {listing(benchmarks, 12)}"
-    for row, llm in zip(table.rows, llms, strict=True):
-        if llm.name not in scored:
-            holds = f"{printable(llm.name)} has no score"
-            yield Problem(table.spec.file, holds, allowed, "", row, "llm")
-
-
-def _notes(table: Table, cells: Sequence[Cell], benchmarks: Sequence[str]) -> Iterator[str]:
-    """What was not read."""
-    foreign = sorted({cell.benchmark for cell in cells} - set(benchmarks))
-    if foreign:
-        yield f"The fit has no law for {listing(foreign)}: scores on it are not used."
-    if table.unknown:
-        columns = listing([name for name in table.unknown if name])
-        yield f"Columns of {table.spec.file} that are not used: {columns}."
+def shared_parameters(fit: Fit) -> xr.Dataset:
+    """Draws of the parameters that are of no LLM, family or run."""
+    kept = [
+        name
+        for name, drawn in fit.posterior.data_vars.items()
+        if set(drawn.dims) <= {CHAIN, DRAW, BENCHMARK}
+    ]
+    return fit.posterior[kept]
 
 
 def observe_newcomers(fit: Fit, newcomers: Newcomers) -> tuple[JointObservations, tuple[str, ...]]:
@@ -238,12 +90,7 @@ def with_families(
         Posterior with dims chain, draw, benchmark and family; and of each family of `data` whether
         the fit knows it (no family is known where the model has no families).
     """
-    kept = [
-        name
-        for name, drawn in fit.posterior.data_vars.items()
-        if set(drawn.dims) <= {CHAIN, DRAW, BENCHMARK}
-    ]
-    posterior = fit.posterior[kept]
+    posterior = shared_parameters(fit)
     families = data.llms.families
     if fit.spec.component("family").kind == "none":
         return posterior, (False,) * len(families)
@@ -335,19 +182,11 @@ def _family_warnings(fit: Fit, llms: Sequence[NewLLM]) -> Iterator[str]:
         yield f"The trend is of base LLMs; {listing(chat)} is not one (is_base)."
 
 
-def constant(fit: Fit, name: str) -> xr.DataArray:
-    """Return a variable of the constant data, or raise naming it."""
-    group = fit.group("constant_data")
-    if name not in group:
-        raise BayesdenseError(f"this fit's constant_data has no {name!r}: was its tree replaced?")
-    return group[name]
-
-
 def _benchmarks(fit: Fit) -> Benchmarks:
     """Benchmarks of a fit; what only priors read is not known."""
     names = benchmarks_of(fit)
     unknown = np.full(len(names), np.nan)
-    n_items = constant(fit, "n_items").to_numpy()
+    n_items = fit.variable("constant_data", "n_items").to_numpy()
     return Benchmarks(names, n_items, unknown, unknown, ("",) * len(names))
 
 
@@ -364,8 +203,8 @@ def _no_losses(fit: Fit) -> LossData:
         log_tokens_ratio=numbers,
         log_loss=numbers,
         known_var=numbers,
-        log_params_centre=float(constant(fit, "log_params_centre")),
-        log_tokens_centre=float(constant(fit, "log_tokens_centre")),
+        log_params_centre=float(fit.variable("constant_data", "log_params_centre")),
+        log_tokens_centre=float(fit.variable("constant_data", "log_tokens_centre")),
         max_params=derive.largest_reference(fit),
         max_tokens=float(fit.group("constant_data").get("reference_max_tokens", np.nan)),
         clustered=False,

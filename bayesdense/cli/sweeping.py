@@ -1,0 +1,167 @@
+"""The verb `sweep`: growth under other definitions, and where its width comes from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from bayesdense.cli.options import (
+    ChainsOption,
+    DatasetArgument,
+    DrawsOption,
+    ExecutorOption,
+    Format,
+    FormatOption,
+    JobsOption,
+    ModelOption,
+    QuietOption,
+    ResumeOption,
+    SeedOption,
+    SetOption,
+    StudyOption,
+    TuneOption,
+    read_model,
+)
+from bayesdense.cli.output import Answer, emit, say, table
+from bayesdense.cli.plotting import ending_of, write_figure
+from bayesdense.cli.words import days, passed
+from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
+from bayesdense.statements import format_number
+
+if TYPE_CHECKING:
+    from bayesdense.studies.sweep import Sweep
+
+
+def sweep(
+    dataset: DatasetArgument = "densing",
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            "--axes",
+            metavar="A,B,...",
+            help="Axes of definition, separated by commas; default: all. decomposition is one.",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Also draw growth under every definition: .png, .svg, .pdf, ...",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    overrides: SetOption = None,
+    out: StudyOption = None,
+    jobs: JobsOption = None,
+    executor: ExecutorOption = "processes",
+    resume: ResumeOption = False,
+    draws: DrawsOption = STUDY_DRAWS,
+    tune: TuneOption = DEFAULT_TUNE,
+    chains: ChainsOption = DEFAULT_CHAINS,
+    seed: SeedOption = DEFAULT_SEED,
+    quiet: QuietOption = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Fit under other definitions of density, of the LLMs and of the model, side by side.
+
+    One fit per definition, each a job with a file of its own: Ctrl-C loses none, --resume goes on.
+    Then where the width of the headline's interval comes from, one source at a time.
+    Exit status 1 if a fit failed, or a check of one; both are told.
+    """
+    from bayesdense.cli.progress import Reporter
+
+    ending = None if plot is None else ending_of(plot, "--plot")
+    with Reporter(quiet=quiet) as progress:
+        progress.stage(f"sweeping definitions on {dataset}")
+        from bayesdense.dataset import load_dataset
+        from bayesdense.studies.sweep import sweep as run
+
+        found = run(
+            dataset,
+            read_model(model, overrides, load_dataset(dataset)),
+            axes=None if axes is None else [name.strip() for name in axes.split(",")],
+            out=out,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            seed=seed,
+            executor=executor,
+            workers=jobs,
+            resume=resume,
+            progress=progress.jobs,
+        )
+    if plot is not None and ending is not None:
+        from bayesdense.plots.sweep import sweep_figure
+
+        write_figure(sweep_figure(found.table()), plot, ending)
+        say(f"Written to {plot}.")
+    emit(_answer(found), form)
+    if not all(row["status"] == "not_available" or passed(row) for row in found.rows):
+        raise typer.Exit(1)
+
+
+def _answer(found: "Sweep") -> Answer:
+    """Say a sweep in the three forms."""
+    from bayesdense.studies.sweep import flat_row
+
+    payload = found.to_dict()
+    return Answer(
+        payload=payload,
+        rows=[flat_row(row) for row in found.rows],
+        body=tuple(_body(payload)),
+    )
+
+
+def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Tables of the cases and of the widths, then what is missing."""
+    done = [row for row in payload["rows"] if row["status"] == "done"]
+    columns = ("definition", "LLMs", "doubles in days (95 %)", "P(growing)", "checks")
+    cells = [_cells(row) for row in done]
+    yield table(columns, cells, right=columns[1:4], compact=True)
+    if len(done) < len(payload["rows"]):
+        yield ""
+    for row in payload["rows"]:
+        if row["status"] == "failed":
+            yield f"failed: {row['axis']} {row['value']}: {row['message']}"
+    for row in payload["rows"]:
+        if row["status"] == "not_available":
+            yield f"not available: {row['axis']} {row['value']}: {row['message']}"
+    if payload["decomposition"]:
+        yield ""
+        yield from _widths(payload["decomposition"])
+
+
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    """One case for people."""
+    return [
+        f"{row['axis']}: {row['value']}",
+        row["n_llms"],
+        days(row["doubling_time_days"]),
+        f"{row['growth_rate_per_year']['p_positive']:.3f}",
+        row["checks"]["status"],
+    ]
+
+
+def _widths(part: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Widths of the interval of growth, one source at a time."""
+    wide = part["headline_width_per_year"]
+    said = "unknown" if wide is None else f"{format_number(wide)} per year"
+    yield f"Width of the headline's 95 % interval of growth: {said}."
+    columns = ("one source", "switched", "width", "of the headline's", "what is done")
+    rows: Sequence[Sequence[object]] = [
+        [
+            source["source"],
+            source["change"],
+            None if source["width_per_year"] is None else format_number(source["width_per_year"]),
+            None if source["ratio"] is None else f"{source['ratio']:.2f}",
+            source["error"] or source["what"],
+        ]
+        for source in part["sources"]
+    ]
+    yield table(columns, rows, right=("width", "of the headline's"), compact=True)
+    yield part["note"]

@@ -1,0 +1,164 @@
+"""From the results of a comparison's jobs to what it says."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from bayesdense.comparison import lfo as future
+from bayesdense.comparison.answer import Comparison, Evidence, Hypothesis
+from bayesdense.comparison.hiding import foretold
+from bayesdense.comparison.importance import RELIABLE_K
+from bayesdense.comparison.plan import Plan
+from bayesdense.comparison.pointwise import Difference, Pointwise, stacking_weights, with_refits
+from bayesdense.comparison.tasks import Result, from_json
+from bayesdense.comparison.verdict import Scores, pairs, posterior_probabilities, verdict
+from bayesdense.comparison.widths import WIDTHS
+from bayesdense.errors import BayesdenseError
+from bayesdense.inference import counts_of
+from bayesdense.jobs import Job
+from bayesdense.observations import observe
+from bayesdense.spec import ModelSpec
+
+
+def assembled(
+    plan: Plan,
+    base: ModelSpec,
+    found: Mapping[Job, Result],
+    power: Mapping[str, Any] | None,
+) -> Comparison:
+    """Put results together."""
+    hypotheses = tuple(_read(plan, name, found) for name in plan.specs)
+    scores = {one.name: one.scores for one in hypotheses}
+    later = {name: one.lfo for name, one in scores.items() if one.lfo is not None}
+    compared = pairs(scores)
+    return Comparison(
+        dataset=plan.dataset.summary() | counts_of(observe(base, plan.dataset)),
+        model=base,
+        hypotheses=hypotheses,
+        pairs=compared,
+        weights_family=stacking_weights({name: one.family for name, one in scores.items()}),
+        weights_lfo=stacking_weights(later) if len(later) == len(scores) else {},
+        probabilities={
+            factor: posterior_probabilities(
+                {one.name: one.evidence[factor].value for one in hypotheses}
+            )
+            for factor in WIDTHS
+        },
+        verdict=verdict(list(scores), compared),
+        blocks=plan.blocks,
+        power=power,
+        seed=plan.about.seed,
+    )
+
+
+def _read(plan: Plan, name: str, found: Mapping[Job, Result]) -> Hypothesis:
+    """What was found of one hypothesis."""
+    main, failures = found[plan.main(name)], list[str]()
+    refits = {family: found[plan.without(name, family)] for family in main["failed_families"]}
+    later = [found[job] for job in plan.until(name)]
+    family = _exact_families(main, refits, failures)
+    lfo, mcse = _foretold(plan, name, later, failures)
+    evidence = {factor: _evidence_at(plan, name, factor, found, failures) for factor in WIDTHS}
+    smc, nested, own = main["smc"], main["nested"], evidence[1.0]
+    if smc is not None and smc["value"] is None:
+        failures.append(f"sequential Monte Carlo: chains {smc['spread']:.1f} nats apart")
+    inner = None
+    if nested is not None and nested["reliable"]:
+        inner = (nested["name"], Difference(nested["value"], nested["se"]))
+    elif nested is not None:
+        failures.append(f"Savage-Dickey ratio over {nested['name']}: {nested['problem']}")
+    llm = from_json(main["llm"])
+    again = [found[job] for job in plan.widths(name, main)]
+    rhats = [one["max_rhat"] for one in (*refits.values(), *later, *again) if one.get("max_rhat")]
+    checks = main["checks"] | {
+        "pareto_k_families": list(family.failed),
+        "pareto_k_llms": list(llm.failed),
+        "refitted_families": [one for one in refits if one not in family.failed],
+        "max_rhat_refits": max(rhats, default=None),
+        "failures": failures,
+    }
+    known = None if own.value is None or own.se is None else (own.value, own.se)
+    return Hypothesis(
+        name=name,
+        scores=Scores(family, llm, lfo, known, inner),
+        evidence=MappingProxyType(evidence),
+        smc=smc,
+        growth=main["growth_rate_per_year"],
+        doubling_time=main["doubling_time_days"],
+        checks=MappingProxyType(checks),
+        lfo_mcse=mcse,
+    )
+
+
+def _exact_families(main: Result, refits: Mapping[str, Result], failures: list[str]) -> Pointwise:
+    """Families left out, by refits where weights fail; adds to `failures` those that fail too."""
+
+    def exact(family: str) -> float | None:
+        try:
+            _refuse_failed(refits[family])
+            at_whole = np.array(main["failed_families"][family])
+            return foretold(np.array(refits[family]["gains"]), at_whole).log_density
+        except BayesdenseError as error:
+            failures.append(f"without family {family}: {error}")
+            return None
+
+    return with_refits(from_json(main["family"]), exact)
+
+
+def _foretold(
+    plan: Plan, name: str, refits: Sequence[Result], failures: list[str]
+) -> tuple[Pointwise | None, float | None]:
+    """Leave-future-out of a hypothesis and its Monte Carlo error; none where a block fails."""
+    if not refits:
+        return None, None
+    found = []
+    for block, one, other in zip(plan.blocks, refits, refits[1:], strict=False):
+        try:
+            _refuse_failed(one)
+            _refuse_failed(other)
+            found.append(foretold(np.array(one["ahead"][0]), np.array(other["behind"][0])))
+        except BayesdenseError as error:
+            failures.append(f"leave-future-out, block {block.start}: {error}")
+    if len(found) < len(plan.blocks):
+        return None, None
+    llms = observe(plan.specs[name], plan.dataset).llms
+    units = [(b.start, family) for b in plan.blocks for family in future.families_in(llms, b)]
+    parts = np.concatenate([one.parts for one in found])
+    pointwise = Pointwise(
+        tuple(f"{start} {family}" for start, family in units),
+        tuple(family for _, family in units),
+        parts,
+        np.zeros(len(parts)),
+        RELIABLE_K,
+    )
+    return pointwise, float(np.sqrt(sum(one.se**2 for one in found)))
+
+
+def _refuse_failed(result: Result) -> None:
+    """Raise what a job raised."""
+    if "failed" in result:
+        raise BayesdenseError(result["failed"])
+
+
+def _evidence_at(
+    plan: Plan,
+    name: str,
+    factor: float,
+    found: Mapping[Job, Result],
+    failures: list[str],
+) -> Evidence:
+    """Log marginal likelihood at a width: by bridge, by weights, or by a refit's bridge."""
+    main = found[plan.main(name)]
+    log_ml, change = main["log_ml"], main["widths"][str(factor)]
+    how = "bridge" if factor == 1.0 else "importance" if change["reliable"] else "refit"
+    if how == "refit":
+        refit = found[plan.width(name, factor)]
+        log_ml = refit.get("log_ml", {"value": None, "se": None, "failed": refit.get("failed")})
+    if log_ml["failed"] and how != "importance":  # whose failure is the bridge's
+        failures.append(f"evidence at {factor:g} times the priors' widths: {log_ml['failed']}")
+    if how != "importance" or log_ml["value"] is None:
+        return Evidence(log_ml["value"], log_ml["se"], how)
+    error = float(np.hypot(log_ml["se"], change["se"]))
+    return Evidence(log_ml["value"] + change["value"], error, how)

@@ -1,0 +1,73 @@
+"""The fits that a comparison of trends takes, as jobs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from bayesdense.comparison import lfo as future
+from bayesdense.comparison.tasks import Result, at_width, hypothesis, until, without_family
+from bayesdense.comparison.widths import WIDTHS
+from bayesdense.dataset import Dataset
+from bayesdense.jobs import Job, JobFunction
+from bayesdense.spec import ModelSpec
+from bayesdense.studies.refits import Study
+from bayesdense.studies.selection import WHOLE
+
+_BLOCKS: Final = MappingProxyType({"days": future.BLOCK_DAYS, "families": future.LEAST_FAMILIES})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What the jobs of a comparison share."""
+
+    about: Study
+    specs: Mapping[str, ModelSpec]
+    blocks: tuple[future.Block, ...]
+    check: bool
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data."""
+        return self.about.dataset
+
+    def job(self, function: JobFunction, name: str, **params: object) -> Job:
+        """A job about a hypothesis."""
+        return self.about.job(function, self.specs[name], WHOLE, **params)
+
+    def main(self, name: str) -> Job:
+        """Fit of a hypothesis to everything."""
+        return self.job(hypothesis, name, check=self.check)
+
+    def first(self, _: Mapping[Job, Result]) -> Iterator[Job]:
+        """Fits of all hypotheses, then their leave-future-out."""
+        yield from (self.main(name) for name in self.specs)
+        for name in self.specs:
+            yield from self.until(name)
+
+    def second(self, found: Mapping[Job, Result]) -> Iterator[Job]:
+        """What the first fits could not tell by weights alone."""
+        for name in self.specs:
+            result = found[self.main(name)]
+            yield from (self.without(name, family) for family in result["failed_families"])
+            yield from self.widths(name, result)
+
+    def until(self, name: str) -> Iterator[Job]:
+        """Refits of a hypothesis, one more than blocks."""
+        if self.blocks:
+            for k in range(len(self.blocks) + 1):
+                yield self.job(until, name, blocks=dict(_BLOCKS), k=k)
+
+    def without(self, name: str, family: str) -> Job:
+        """Refit without a family."""
+        return self.job(without_family, name, family=family)
+
+    def widths(self, name: str, result: Result) -> Iterator[Job]:
+        """Refits with other priors, where weights fail."""
+        for factor in WIDTHS:
+            if not result["widths"][str(factor)]["reliable"]:
+                yield self.width(name, factor)
+
+    def width(self, name: str, factor: float) -> Job:
+        """Refit with other priors."""
+        return self.job(at_width, name, factor=factor)

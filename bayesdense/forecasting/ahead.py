@@ -1,0 +1,94 @@
+"""What fits say of dates, draw by draw: trend, and family effect and residual of a new LLM."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import xarray as xr
+
+from bayesdense import derive
+from bayesdense.arrays import Floats
+from bayesdense.estimates import tails
+from bayesdense.names import CHAIN, CI_PROB, DRAW, INNER_CI_PROB
+from bayesdense.prior_draws import draw_residuals, residual_parameters
+from bayesdense.results import Fit
+
+#: Keeps the LLMs of a forecast apart from other uses of a fit's seed.
+_STREAM: Final = 0xF0CA
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ahead:
+    """What one fit says of some dates, draw by draw; of several, draws are put together.
+
+    Attributes
+    ----------
+    fit
+        The fit, its draws as many as its weight says.
+    dates
+        ISO dates.
+    eta
+        Trend, (chain, draw, date); infinite where it has left the numbers.
+    deviation
+        Family effect and residual of a new LLM, (chain, draw, date).
+    """
+
+    fit: Fit
+    dates: tuple[str, ...]
+    eta: xr.DataArray
+    deviation: Floats
+
+    @classmethod
+    def of(cls, fit: Fit, dates: Sequence[str]) -> Self:
+        """Read a fit at dates."""
+        eta = finite_or_more(derive.trend(fit, dates))
+        return cls(fit, tuple(dates), eta, _deviations(fit, dates))
+
+    def line(self, k: int) -> Floats:
+        """Trend at a date, (chain, draw)."""
+        return np.asarray(self.eta.isel(date=k).to_numpy())
+
+
+def band(log_draws: Floats) -> dict[str, object]:
+    """Median and intervals of exp(draws): quantiles commute with exp, and logs do not overflow."""
+    probs = [0.5, *tails(INNER_CI_PROB), *tails(CI_PROB)]
+    with np.errstate(over="ignore"):
+        middle, low50, high50, low95, high95 = np.exp(quantiles(log_draws, probs))
+    return {"median": middle, "eti50": [low50, high50], "eti95": [low95, high95]}
+
+
+def quantiles(draws: Floats, probs: Sequence[float]) -> Floats:
+    """Quantiles of draws of which some may be infinite, none is dropped."""
+    flat = np.asarray(draws, dtype=float).ravel()
+    if np.isfinite(flat).all():
+        return np.asarray(np.quantile(flat, probs))
+    # linear interpolation of infinities is no number; an order statistic is
+    return np.asarray(np.quantile(flat, probs, method="inverted_cdf"))
+
+
+def pooled(each: Iterable[Floats]) -> Floats:
+    """Draws of all fits, flat."""
+    return np.concatenate([np.ravel(one) for one in each])
+
+
+def _deviations(fit: Fit, dates: Sequence[str]) -> Floats:
+    """Family effect and residual of a new LLM at each date, (chain, draw, date)."""
+    posterior, years = fit.posterior, derive.years_since_origin(fit, dates)
+    rng = np.random.default_rng([fit.seed, _STREAM])
+    scalars = {
+        str(name): drawn.transpose(CHAIN, DRAW).to_numpy()
+        for name, drawn in posterior.data_vars.items()
+        if set(drawn.dims) == {CHAIN, DRAW}
+    }
+    shape = (posterior.sizes[CHAIN], posterior.sizes[DRAW], len(years))
+    sd, form = residual_parameters(fit.spec, scalars, years)
+    out = draw_residuals(fit.spec.residual, sd, form, shape, rng)
+    if fit.spec.component("family").kind != "none":
+        out = out + scalars["family_sd"][..., None] * rng.normal(size=shape)
+    return np.asarray(out)
+
+
+def finite_or_more(eta: xr.DataArray) -> xr.DataArray:
+    """Trend, infinite where it has left the numbers: never silently missing."""
+    return eta.where(np.isfinite(eta), np.inf)
