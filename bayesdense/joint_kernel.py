@@ -57,6 +57,8 @@ type Words = Ints
 FIXED, LINEAR, EXPONENTIAL, HALF_NORMAL, LOGISTIC, LAW, MAP = range(7)
 #: Distributions of priors.
 NO_PRIOR, NORMAL, LOG_NORMAL, HALF, BETA, GAMMA = range(6)
+#: Trends by how they hang on their parameters: by a table, or along a curve (`_curve`).
+BASIS, HYPERBOLIC, LOGISTIC_CURVE, GOMPERTZ, POWER, LINE = range(6)
 
 
 class Slots(NamedTuple):
@@ -187,9 +189,13 @@ class Scores(NamedTuple):
     log_params: Floats
     years: Floats
     family: Ints
-    basis: Floats  # (n_llms, parameters of the trend)
+    basis: Floats  # (n_places, parameters of the trend); `score_sum` says what places are
     trend_at: Ints
     n_benchmarks: int
+    first_place: Ints  # of each LLM's places
+    place: Ints  # (n_parts * n_llms,): of each LLM in each part
+    curve: int
+    window: Floats  # first and last release
 
 
 class Data(NamedTuple):
@@ -865,6 +871,37 @@ def _windows(
     return low, high, outside
 
 
+@numba.njit(
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    fastmath={"contract", "reassoc", "nsz"},
+    inline="always",
+)
+def _add_cells(
+    cells: range,
+    inner: range,
+    share: Floats,
+    logit_score: Floats,
+    row: Ints,
+    kind: Ints,
+    mean_at: Floats,
+    precision_at: Floats,
+    n_nodes: np.uint64,
+    d_mean_at: Floats,
+    d_var_at: Floats,
+) -> None:
+    """Add the derivatives of one LLM's cells, given its nodes' shares."""
+    for c in cells:
+        y = logit_score[c]
+        at, of_kind = np.uint64(row[c]) * n_nodes, np.uint64(kind[c]) * n_nodes
+        for g in inner:
+            precision = precision_at[of_kind + g]
+            scaled = (y - mean_at[at + g]) * precision
+            d_mean_at[at + g] += share[g] * scaled
+            d_var_at[of_kind + g] += 0.5 * share[g] * (scaled * scaled - precision)
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def score_sum(
     mean: Floats,
@@ -878,15 +915,27 @@ def score_sum(
     row: Ints,
     kind: Ints,
     first: Ints,
+    first_place: Ints,
+    place: Ints,
 ) -> tuple[float, Floats, Floats, Floats, Floats]:
-    """Sum over LLMs of log p(y_i), sizes integrated out under a normal residual; its gradient.
+    """Log density of the LLMs' scores, sizes integrated out under a normal residual; its gradient.
 
-    log p(y_i) = log sum_g exp(log_width_g + log Normal(x_g; location_i, sd_i) + log p(y_i | x_g)),
-    the probabilities of the tails at the two end nodes. With p_ig the posterior weights of the
-    nodes and e = y - mean, the derivatives are sums of p_ig e / var in mean, of
-    p_ig (e^2 / var - 1) / 2 var in var, of p_ig (x_g - location_i) / sd^2 in location_i, and so on.
+    A place q is a location and an sd that an LLM may have. Under most trends each LLM has one, and
+    the sum is that of all log p_q,
 
-    Nodes within `_REACH_SDS` of the location are looked at first. With largest[u] a bound of
+    log p_q = log sum_g exp(log_width_g + log Normal(x_g; location_q, sd_q) + log p(y_i | x_g)),
+
+    the probabilities of the tails at the two end nodes. A trend that is a mixture of equally likely
+    parts puts LLM i in part k at place[k n_llms + i], one of those from first_place[i] on: parts
+    that agree on an LLM share its place. The sum is then the log of the mean over parts of
+    exp(sum_i log p_q).
+
+    With w_q the posterior probability of the parts that have place q (1 where there is one part),
+    p_qg the posterior weights of its nodes and e = y - mean, the derivatives are sums of
+    w_q p_qg e / var in mean, of w_q p_qg (e^2 / var - 1) / 2 var in var, of
+    w_q p_qg (x_g - location_q) / sd_q^2 in location_q, and so on.
+
+    Nodes within `_REACH_SDS` of a location are looked at first. With largest[u] a bound of
     -log(var) / 2 of a kind of cell, others are known to have small terms: if these may matter, as
     they do where scores and location disagree, all nodes are looked at.
 
@@ -897,77 +946,144 @@ def score_sum(
     """
     # One long row each, and unsigned positions: taking rows out counts references, and signed ones
     # might be meant to count from the end, both of which cost more than the arithmetic.
-    n_nodes = np.uint64(nodes.shape[0])
+    n_nodes, n_llms = np.uint64(nodes.shape[0]), first.shape[0] - 1
     mean_at, precision_at = mean.ravel(), 1.0 / var.ravel()
     half_log_var_at = 0.5 * logarithms(var.ravel())
     d_mean_at, d_var_at = np.zeros_like(mean_at), np.zeros_like(precision_at)
     d_location, d_sd = np.zeros_like(location), np.zeros_like(residual_sd)
-    share, scratch = np.empty(nodes.shape[0]), np.empty(nodes.shape[0])
+    log_p, share = np.empty(nodes.shape[0]), np.empty(nodes.shape[0])
+    scratch, log_p_of = np.empty(nodes.shape[0]), np.empty_like(location)
     low_of, high_of, bound = _windows(nodes, log_widths, location, residual_sd)
-    one = np.uint64(1)
-    total = 0.0
-    for i in range(location.shape[0]):
-        x, sd = location[i], residual_sd[i]
+    # Shares of all places' nodes one after another: what they weigh is known when all are
+    shares, begin = np.empty(nodes.shape[0]), np.zeros_like(low_of)
+    one, n_shares, is_mixed = np.uint64(1), np.uint64(0), place.shape[0] > n_llms
+    for i in range(n_llms):
+        low, high, is_known = n_nodes, np.uint64(0), False
+        beyond = 0.0
         for c in range(first[i], first[i + 1]):
-            bound[i] += largest[kind[c]]
-        half_precision = 0.5 / (sd * sd)
-        low, high = np.uint64(low_of[i]), np.uint64(high_of[i])
-        while True:
-            for g in range(low, high):
-                deviation = nodes[g] - x
-                share[g] = log_widths[g] - half_precision * deviation * deviation
-            if low == 0 and high == n_nodes:
-                to_density = math.log(sd) + _HALF_LOG_2PI
-                share[0] = _normal_tail((x - nodes[0]) / sd)[0] + to_density
-                share[-1] = _normal_tail((nodes[-1] - x) / sd)[0] + to_density
-            for c in range(first[i], first[i + 1]):
-                y = logit_score[c]
-                at, of_kind = np.uint64(row[c]) * n_nodes, np.uint64(kind[c]) * n_nodes
+            beyond += largest[kind[c]]
+        for q in range(first_place[i], first_place[i + 1]):
+            low, high = min(low, np.uint64(low_of[q])), max(high, np.uint64(high_of[q]))
+        for q in range(first_place[i], first_place[i + 1]):
+            x, sd = location[q], residual_sd[q]
+            half_precision = 0.5 / (sd * sd)
+            while True:
+                if not is_known:
+                    for g in range(low, high):
+                        log_p[g] = log_widths[g]
+                    for c in range(first[i], first[i + 1]):
+                        y = logit_score[c]
+                        at, of_kind = np.uint64(row[c]) * n_nodes, np.uint64(kind[c]) * n_nodes
+                        for g in range(low, high):
+                            e = y - mean_at[at + g]
+                            penalty = 0.5 * e * e * precision_at[of_kind + g]
+                            log_p[g] -= penalty + half_log_var_at[of_kind + g]
+                    is_known = True
                 for g in range(low, high):
-                    e = y - mean_at[at + g]
-                    penalty = 0.5 * e * e * precision_at[of_kind + g]
-                    share[g] -= penalty + half_log_var_at[of_kind + g]
-            top = -np.inf
-            for g in range(low, high):
-                top = max(top, share[g])
-            if bound[i] < top - _NEGLIGIBLE or (low == 0 and high == n_nodes):
-                break
-            low, high = np.uint64(0), n_nodes
-        while low < high and not share[low] > top - _NEGLIGIBLE:
-            low += one
-        while high > low and not share[high - one] > top - _NEGLIGIBLE:
-            high -= one
-        exponentials_in_place(share[low:high], top, scratch)
-        mass, first_moment, second_moment = 0.0, 0.0, 0.0
+                    deviation = nodes[g] - x
+                    share[g] = log_p[g] - half_precision * deviation * deviation
+                if low == 0 and high == n_nodes:
+                    to_density = math.log(sd) + _HALF_LOG_2PI
+                    share[0] = log_p[0] + _normal_tail((x - nodes[0]) / sd)[0] + to_density
+                    share[-1] = log_p[-1] + _normal_tail((nodes[-1] - x) / sd)[0] + to_density
+                top = -np.inf
+                for g in range(low, high):
+                    top = max(top, share[g])
+                if bound[q] + beyond < top - _NEGLIGIBLE or (low == 0 and high == n_nodes):
+                    break
+                low, high, is_known = np.uint64(0), n_nodes, False
+            lowest, highest = low, high
+            while lowest < highest and not share[lowest] > top - _NEGLIGIBLE:
+                lowest += one
+            while highest > lowest and not share[highest - one] > top - _NEGLIGIBLE:
+                highest -= one
+            exponentials_in_place(share[lowest:highest], top, scratch)
+            mass, first_moment, second_moment = 0.0, 0.0, 0.0
+            for g in range(lowest, highest):
+                deviation = nodes[g] - x
+                mass += share[g]
+                first_moment += share[g] * deviation
+                second_moment += share[g] * deviation * deviation
+            per_mass = 1 / mass
+            for g in range(lowest, highest):
+                share[g] *= per_mass
+            log_p_of[q] = top + math.log(mass) - math.log(sd)
+            log_p_of[q] -= _HALF_LOG_2PI * (first[i + 1] - first[i] + 1)
+            d_location[q] = first_moment * per_mass / (sd * sd)
+            d_sd[q] = second_moment * per_mass / (sd * sd * sd) - 1 / sd
+            if lowest == 0:
+                location_slope, sd_slope = _tail_slopes(nodes[0] - x, sd)
+                d_location[q] += share[0] * location_slope
+                d_sd[q] += share[0] * sd_slope
+            if highest == n_nodes:
+                location_slope, sd_slope = _tail_slopes(x - nodes[-1], sd)
+                d_location[q] -= share[-1] * location_slope
+                d_sd[q] += share[-1] * sd_slope
+            if not is_mixed:
+                _add_cells(
+                    range(first[i], first[i + 1]),
+                    range(lowest, highest),
+                    share,
+                    logit_score,
+                    row,
+                    kind,
+                    mean_at,
+                    precision_at,
+                    n_nodes,
+                    d_mean_at,
+                    d_var_at,
+                )
+                continue
+            low_of[q], high_of[q], begin[q] = lowest, highest, n_shares
+            if n_shares + (highest - lowest) > np.uint64(shares.shape[0]):
+                shares = np.concatenate((shares, np.empty(shares.shape[0] + nodes.shape[0])))
+            for g in range(lowest, highest):
+                shares[n_shares + (g - lowest)] = share[g]
+            n_shares += highest - lowest
+    total, weight = _mean_of_parts(log_p_of, place, n_llms)
+    for i in range(n_llms if is_mixed else 0):
+        low, high = n_nodes, np.uint64(0)
+        for q in range(first_place[i], first_place[i + 1]):
+            low, high = min(low, np.uint64(low_of[q])), max(high, np.uint64(high_of[q]))
         for g in range(low, high):
-            deviation = nodes[g] - x
-            mass += share[g]
-            first_moment += share[g] * deviation
-            second_moment += share[g] * deviation * deviation
-        per_mass = 1 / mass
-        for g in range(low, high):
-            share[g] *= per_mass
-        total += top + math.log(mass) - math.log(sd)
-        total -= _HALF_LOG_2PI * (first[i + 1] - first[i] + 1)
-        d_location[i] = first_moment * per_mass / (sd * sd)
-        d_sd[i] = second_moment * per_mass / (sd * sd * sd) - 1 / sd
-        if low == 0:
-            location_slope, sd_slope = _tail_slopes(nodes[0] - x, sd)
-            d_location[i] += share[0] * location_slope
-            d_sd[i] += share[0] * sd_slope
-        if high == n_nodes:
-            location_slope, sd_slope = _tail_slopes(x - nodes[-1], sd)
-            d_location[i] -= share[-1] * location_slope
-            d_sd[i] += share[-1] * sd_slope
-        for c in range(first[i], first[i + 1]):
-            y = logit_score[c]
-            at, of_kind = np.uint64(row[c]) * n_nodes, np.uint64(kind[c]) * n_nodes
-            for g in range(low, high):
-                precision = precision_at[of_kind + g]
-                scaled = (y - mean_at[at + g]) * precision
-                d_mean_at[at + g] += share[g] * scaled
-                d_var_at[of_kind + g] += 0.5 * share[g] * (scaled * scaled - precision)
+            share[g] = 0.0
+        for q in range(first_place[i], first_place[i + 1]):
+            d_location[q] *= weight[q]
+            d_sd[q] *= weight[q]
+            lowest, start = np.uint64(low_of[q]), np.uint64(begin[q])
+            for g in range(lowest, np.uint64(high_of[q])):
+                share[g] += weight[q] * shares[start + (g - lowest)]
+        _add_cells(
+            range(first[i], first[i + 1]),
+            range(low, high),
+            share,
+            logit_score,
+            row,
+            kind,
+            mean_at,
+            precision_at,
+            n_nodes,
+            d_mean_at,
+            d_var_at,
+        )
     return total, d_mean_at.reshape(mean.shape), d_var_at.reshape(var.shape), d_location, d_sd
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _mean_of_parts(log_p: Floats, place: Ints, n_llms: int) -> tuple[float, Floats]:
+    """Log of the mean over parts of the product of their places' p, and every place's weight."""
+    n_parts, weight = place.shape[0] // n_llms, np.zeros_like(log_p)
+    log_part = np.zeros(n_parts)
+    for k in range(n_parts):
+        for i in range(n_llms):
+            log_part[k] += log_p[place[k * n_llms + i]]
+    top = log_part.max()
+    part = np.exp(log_part - top)
+    mass = part.sum()
+    for k in range(n_parts):
+        for i in range(n_llms):
+            weight[place[k * n_llms + i]] += part[k] / mass
+    return top + math.log(mass / n_parts), weight
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -980,18 +1096,82 @@ def _tail_slopes(deviation: float, sd: float) -> tuple[float, float]:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _locations(theta: Floats, data: Scores, slots: Slots) -> tuple[Floats, Floats]:
-    """Log size that trend and family expect of each LLM, and the sd of its residual."""
-    n_llms = data.log_params.shape[0]
-    location, sd = data.log_params.copy(), np.empty(n_llms)
-    for i in range(n_llms):
-        for p in range(data.trend_at.shape[0]):
-            location[i] += data.basis[i, p] * theta[data.trend_at[p]]
+def _curve(
+    curve: int, t: float, growth: float, shape: float, first: float, last: float
+) -> tuple[float, float, float]:
+    """Trend above its level, and its derivatives in growth and shape; `trends` has the formulas."""
+    if curve == HYPERBOLIC:
+        singular = last + shape
+        log_left = math.log1p(-t / singular)
+        by_shape = -growth * (log_left + t / (singular - t))
+        return -growth * singular * log_left, -singular * log_left, by_shape
+    if curve == LOGISTIC_CURVE:
+        midpoint = last + shape
+        now, now_by_growth, now_by_time = _risen(growth, t - midpoint)
+        then, then_by_growth, then_by_time = _risen(growth, -midpoint)
+        return now - then, now_by_growth - then_by_growth, then_by_time - now_by_time
+    if curve == GOMPERTZ:
+        decay = shape + 1e-12
+        lost = math.expm1(-decay * t)
+        by_shape = growth * (t * (lost + 1) + lost / decay) / decay
+        return -growth * lost / decay, -lost / decay, by_shape
+    if curve == POWER:  # no LLM is released before the first
+        age = 1.0 - first
+        log_age = math.log1p(t / age)
+        risen = age * math.expm1(shape * log_age) / shape
+        by_shape = growth * (age * log_age * math.exp(shape * log_age) - risen) / shape
+        return growth * risen, risen, by_shape
+    half = 0.5 * (last - first)
+    y, u = half * growth, (t - first) / (last - first)
+    low, high = (1 - u) * math.exp(-y - abs(y)), u * math.exp(y - abs(y))
+    risen = math.log(low + high) - math.log1p(0.5 * math.expm1(-2 * abs(y)))
+    return risen, half * ((high - low) / (low + high) - math.tanh(y)), 0.0
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _risen(growth: float, x: float) -> tuple[float, float, float]:
+    """Logistic rise g x / 2 - sign(g) log(2 cosh(g x / 2)), and its derivatives in g and x."""
+    y, square = 0.5 * growth * x, growth * growth + 1e-20
+    log_cosh = abs(y) + math.log1p(0.5 * math.expm1(-2 * abs(y)))
+    sign = growth / math.sqrt(square)
+    slope = 1 - sign * math.tanh(y)
+    by_growth = 0.5 * x * slope - 1e-20 / (square * math.sqrt(square)) * log_cosh
+    return y - sign * log_cosh, by_growth, 0.5 * growth * slope
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _trend(theta: Floats, data: Scores) -> tuple[Floats, Floats]:
+    """Trend of log density at every place, and its slopes in the trend's parameters."""
+    rise, at = np.zeros(data.basis.shape[0]), data.trend_at
+    if data.curve == BASIS:
+        for q in range(rise.shape[0]):
+            for p in range(at.shape[0]):
+                rise[q] += data.basis[q, p] * theta[at[p]]
+        return rise, data.basis
+    slope, by = np.empty(data.basis.shape), np.empty(3)
+    shape = theta[at[2]] if at.shape[0] > 2 else 0.0
+    by[0] = 1.0
+    for q in range(rise.shape[0]):
+        above, by[1], by[2] = _curve(
+            data.curve, data.years[q], theta[at[1]], shape, data.window[0], data.window[1]
+        )
+        rise[q] = theta[at[0]] + above
+        slope[q] = by[: at.shape[0]]
+    return rise, slope
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _locations(theta: Floats, data: Scores, slots: Slots, rise: Floats) -> tuple[Floats, Floats]:
+    """Log size that trend and family expect of an LLM at each place, and the sd of its residual."""
+    location, sd = np.empty_like(rise), np.empty_like(rise)
+    for i in range(data.log_params.shape[0]):
+        given, of_llm = data.log_params[i], theta[slots.residual_sd]
         if slots.family_effect >= 0:
-            location[i] += theta[slots.family_effect + data.family[i]]
-        sd[i] = theta[slots.residual_sd]
+            given += theta[slots.family_effect + data.family[i]]
         if slots.residual_log_sd_slope >= 0:
-            sd[i] *= math.exp(theta[slots.residual_log_sd_slope] * data.years[i])
+            of_llm *= math.exp(theta[slots.residual_log_sd_slope] * data.years[i])
+        for q in range(data.first_place[i], data.first_place[i + 1]):
+            location[q], sd[q] = given + rise[q], of_llm
     return location, sd
 
 
@@ -1057,7 +1237,8 @@ def _scores(theta: Floats, data: Scores, slots: Slots, gradient: Floats) -> floa
             down = 1 / up
             var[u, g] = beyond_items + (2 + up + down) * per_item
             d_var_d_mean[u, g] = (up - down) * per_item
-    location, sd = _locations(theta, data, slots)
+    rise, slope_of_trend = _trend(theta, data)
+    location, sd = _locations(theta, data, slots, rise)
     total, d_mean, d_var, d_location, d_sd = score_sum(
         mean,
         var,
@@ -1070,15 +1251,18 @@ def _scores(theta: Floats, data: Scores, slots: Slots, gradient: Floats) -> floa
         data.row,
         data.kind,
         data.first,
+        data.first_place,
+        data.place,
     )
-    for i in range(location.shape[0]):
-        for p in range(data.trend_at.shape[0]):
-            gradient[data.trend_at[p]] += d_location[i] * data.basis[i, p]
-        if slots.family_effect >= 0:
-            gradient[slots.family_effect + data.family[i]] += d_location[i]
-        gradient[slots.residual_sd] += d_sd[i] * sd[i] / theta[slots.residual_sd]
-        if slots.residual_log_sd_slope >= 0:
-            gradient[slots.residual_log_sd_slope] += d_sd[i] * sd[i] * data.years[i]
+    for i in range(data.log_params.shape[0]):
+        for q in range(data.first_place[i], data.first_place[i + 1]):
+            for p in range(data.trend_at.shape[0]):
+                gradient[data.trend_at[p]] += d_location[q] * slope_of_trend[q, p]
+            if slots.family_effect >= 0:
+                gradient[slots.family_effect + data.family[i]] += d_location[q]
+            gradient[slots.residual_sd] += d_sd[q] * sd[q] / theta[slots.residual_sd]
+            if slots.residual_log_sd_slope >= 0:
+                gradient[slots.residual_log_sd_slope] += d_sd[q] * sd[q] * data.years[i]
     for u in range(n_kinds):
         j, shared, by_offset = data.kind_benchmark[u], 0.0, 0.0
         for g in range(n_nodes):
@@ -1282,15 +1466,19 @@ def _read(words: Words) -> tuple[Maps, Priors, Data, Ints, Floats, Whitened]:
             w[e[61] : e[62]].reshape((-1, e[63] - e[62])),
             v[e[62] : e[63]],
             v[e[63]],
+            v[e[64] : e[65]],
+            v[e[65] : e[66]],
+            v[e[66]],
+            w[e[67] : e[68]],
         ),
     )
-    free = v[e[64] : e[65]]
-    theta = w[e[65] : e[66]]
-    dense = v[e[67] : e[68]]
+    free = v[e[68] : e[69]]
+    theta = w[e[69] : e[70]]
+    dense = v[e[71] : e[72]]
     whitening = Whitened(
-        w[e[66] : e[67]].reshape((-1, 6)),
+        w[e[70] : e[71]].reshape((-1, 6)),
         dense,
-        w[e[68] : e[69]].reshape((free.shape[0], dense.shape[0])),
+        w[e[72] : e[73]].reshape((free.shape[0], dense.shape[0])),
     )
     return maps, priors, data, free, theta, whitening
 

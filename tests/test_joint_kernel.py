@@ -21,7 +21,7 @@ from pytensor.graph.replace import graph_replace
 from scipy import special, stats
 
 from bayesdense import joint_kernel as kernel
-from bayesdense.arrays import Floats
+from bayesdense.arrays import Floats, Ints
 from bayesdense.build import build_from_observations
 from bayesdense.dataset import load_dataset
 from bayesdense.engine import kernel_data
@@ -176,6 +176,8 @@ OPTIONS: tuple[dict[str, object], ...] = (
     {"score_noise": "cell"},
     {"family": "none"},
     {"trend": "flat"},
+    {"trend": "break_free"},
+    {"trend": "logistic"},
     {"scale_trend": True},
     {"calibration": "fit"},
     {"base_only": False},
@@ -615,7 +617,13 @@ class Made:
             self.row,
             self.kind,
             self.first,
+            *self.places,
         )
+
+    @property
+    def places(self) -> tuple[Ints, Ints]:
+        """One place for every LLM."""
+        return np.arange(len(self.first)), np.arange(len(self.location))
 
     def log_weight(self, location: Floats, sd: Floats) -> Floats:
         x, wide = location[:, None], sd[:, None]
@@ -682,6 +690,75 @@ def test_gradient_of_the_sum_of_scores(log_sd: float, above: float) -> None:
             move = rng.normal(size=at.shape) * (at if name in ("var", "sd") else 1.0)
             step = 1e-5
             ends = [made.expected(**{name: at + k * step * move}).sum() for k in (-2, -1, 1, 2)]
+            numeric = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * step)
+            slope = float((gradient * move).sum())
+            assert slope == pytest.approx(numeric, rel=1e-5, abs=1e-5), name
+
+
+class Mixed(Made):
+    """The same LLMs in three parts of a mixture: two parts agree on some, all agree on others."""
+
+    PLACE = np.array([[0, 2, 4, 5, 6], [1, 2, 4, 5, 7], [1, 3, 4, 5, 8]])
+
+    def __init__(self, above: float, location: float, log_sd: float, log_var: float) -> None:
+        one = extremes(above, location, log_sd, log_var, 3)
+        self.__dict__.update(one.__dict__)
+        moved = np.array([0.0, 0.7, 0.0, -1.1, 0.0, 0.0, 0.0, 5.0, -0.4])
+        self.llm = np.array([0, 0, 1, 1, 2, 3, 4, 4, 4])
+        self.location, self.sd = one.location[self.llm] + moved, one.sd[self.llm]
+
+    @property
+    def places(self) -> tuple[Ints, Ints]:
+        return np.searchsorted(self.llm, np.arange(6)), self.PLACE.ravel()
+
+    def expected(self, **changes: Floats) -> Floats:
+        """Log of the mean over parts; what an LLM has at a place, in every part alike."""
+        at = {name: changes.get(name, getattr(self, name)) for name in ("location", "sd")}
+        others = {name: changes[name] for name in ("mean", "var") if name in changes}
+        parts = [
+            super(Mixed, self)
+            .expected(location=at["location"][place], sd=at["sd"][place], **others)
+            .sum()
+            for place in self.PLACE
+        ]
+        return np.array([special.logsumexp(parts) - np.log(len(parts))])
+
+
+@given(
+    above=st.floats(-30, 30),
+    location=st.floats(10, 36),
+    log_sd=st.floats(-6, 4),
+    log_var=st.floats(-12, 9),
+)
+@settings(max_examples=100)
+def test_a_mixture_is_the_mean_of_its_parts(
+    above: float, location: float, log_sd: float, log_var: float
+) -> None:
+    made = Mixed(above, location, log_sd, log_var)
+    expected = made.expected()[0]
+    assert np.isfinite(expected)
+    found = made.found()
+    assert found[0] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    everywhere = made.found(np.full(3, np.inf))
+    assert everywhere[0] == pytest.approx(found[0], rel=1e-10, abs=1e-10)
+    for gradient, same in zip(found[1:], everywhere[1:], strict=True):
+        assert np.isfinite(gradient).all()
+        scale = max(1.0, np.abs(same).max())
+        np.testing.assert_allclose(gradient, same, rtol=1e-7, atol=1e-8 * scale)
+
+
+@pytest.mark.parametrize("log_sd", [-1.0, 0.0, 1.7])
+@pytest.mark.parametrize("above", [0.4, 9.0, -5.0])
+def test_gradient_of_a_mixture_of_sums(log_sd: float, above: float) -> None:
+    """Parts weigh by their posterior probabilities, none of which is 0 or 1 here."""
+    made = Mixed(above, 24.0, log_sd, -2.3)
+    rng = np.random.default_rng(3)
+    for name, gradient in zip(("mean", "var", "location", "sd"), made.found()[1:], strict=True):
+        at = getattr(made, name)
+        for _ in range(4):
+            move = rng.normal(size=at.shape) * (at if name in ("var", "sd") else 1.0)
+            step = 1e-5
+            ends = [made.expected(**{name: at + k * step * move})[0] for k in (-2, -1, 1, 2)]
             numeric = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * step)
             slope = float((gradient * move).sum())
             assert slope == pytest.approx(numeric, rel=1e-5, abs=1e-5), name

@@ -1,6 +1,7 @@
 """Trends in models: one density in both implementations, mixtures, what data they ask for."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from modelling import at_draw, natural_log_density, small_observations
 from scipy import special, stats
 from test_joint_kernel import assert_one_density
 
-from bayesdense import kernel
+from bayesdense import joint_kernel, kernel
 from bayesdense.build import build_from_observations, build_model
 from bayesdense.components.marginal import MarginalSum
 from bayesdense.dataset import load_dataset
+from bayesdense.engine import kernel_data
 from bayesdense.engine.kernel_data import is_covered
 from bayesdense.errors import SpecError
 from bayesdense.growth_priors import MOST_FACTOR, PriorGrowth, prior_growth
@@ -28,11 +30,10 @@ from bayesdense.simulate.story import trend_at
 from bayesdense.sizes.mixing import log_likelihoods_at
 from bayesdense.sizes.terms import read_posterior
 from bayesdense.spec import ModelSpec, load_spec
-from bayesdense.trends import TRENDS, trend_named
+from bayesdense.trends import TRENDS, TrendData, TrendOn, add_trend, known, trend_named
 from bayesdense.trends.base import draws_as_columns
 
 KINDS = [trend.kind for trend in TRENDS.values()]
-LINEAR = [kind for kind in KINDS if trend_named(kind).is_linear]
 
 
 def small(kind: str, **options: object) -> tuple[ModelSpec, Observations]:
@@ -52,8 +53,8 @@ def small(kind: str, **options: object) -> tuple[ModelSpec, Observations]:
 # ---------------------------------------------------------------- densities
 
 
-@pytest.mark.parametrize("kind", [k for k in LINEAR if k not in ("exponential", "flat")])
-def test_linear_trends_have_one_density_in_both_implementations(kind: str) -> None:
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("exponential", "flat")])
+def test_trends_have_one_density_in_both_implementations(kind: str) -> None:
     spec, data = small(kind)
     if kind == "staircase":  # no growth of hundreds a year, where PyTensor's tails are rough
         spec = spec.with_overrides(["trend.priors.quarter_growth.kwargs.sigma=0.3"])
@@ -61,8 +62,77 @@ def test_linear_trends_have_one_density_in_both_implementations(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_linear_trends_are_left_to_the_compiled_density(kind: str) -> None:
-    assert is_covered(load_spec("joint").with_options(trend=kind)) == (kind in LINEAR)
+def test_every_shipped_trend_is_left_to_the_compiled_density(kind: str) -> None:
+    spec = load_spec("joint").with_options(trend=kind)
+    assert is_covered(spec)
+    assert not is_covered(spec.with_options(residual="student_t"))
+
+
+@pytest.mark.parametrize("is_linear", [True, False])
+def test_of_own_trends_only_linear_ones_are(is_linear: bool, forgotten: None) -> None:
+    exponential = trend_named("exponential")
+    add_trend(replace(exponential, kind="mine", is_linear=is_linear))
+    assert is_covered(load_spec("joint").with_options(trend="mine")) == is_linear
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Forget what a test has added."""
+    yield
+    known._ADDED.clear()
+
+
+def test_dates_of_a_break_share_the_places_on_which_they_agree() -> None:
+    spec = load_spec("joint").with_options(trend="break_free")
+    llms = observe(spec, load_dataset("densing")).llms
+    whole = trend_on(spec, llms)
+    basis, first, place = kernel_data._places(whole)
+    values = whole.trend.mixture.values(whole.data)  # type: ignore[union-attr]
+    of_part = place.reshape(len(values), len(llms.names))
+    for value, at in zip(values, of_part, strict=True):
+        np.testing.assert_allclose(basis[at], whole.basis(llms.years, value=value), atol=1e-12)
+        assert ((first[:-1] <= at) & (at < first[1:])).all()
+    assert set(place) == set(range(len(basis))) and first[-1] == len(basis)
+    # all dates before both the release and the origin, or after both, are one
+    for t, n in zip(llms.years, np.diff(first), strict=True):
+        between = (min(t, 0.0) < values) & (values < max(t, 0.0))
+        apart = [(values <= min(t, 0.0)).any(), (values >= max(t, 0.0)).any(), between.sum()]
+        assert n == sum(map(int, apart))
+
+
+#: Curves with their parameters, growth of either sign and near 0.
+CURVES = {
+    "hyperbolic": [(1.5, 0.2), (-2.0, 4.0), (1e-9, 1.0)],
+    "logistic": [(1.5, 0.8), (-2.0, -1.0), (1e-6, 3.0), (0.0, 1.0), (40.0, 0.3)],
+    "gompertz": [(1.5, 0.3), (-2.0, 2.0), (1.0, 1e-4)],
+    "power": [(1.5, 0.5), (-2.0, 1.7), (1.0, 1.0)],
+    "linear": [(1.5, 0.0), (-2.0, 0.0), (0.0, 0.0), (60.0, 0.0)],
+}
+
+
+@pytest.mark.parametrize("kind", CURVES)
+def test_curves_of_the_compiled_density_are_the_trends(kind: str) -> None:
+    """And their slopes are their differences."""
+    years = np.linspace(-1.2, 1.6, 15)
+    whole = TrendOn(trend_named(kind), TrendData("2024-04-01", years, np.arange(15)))
+    names, curve = whole.trend.parameters, kernel_data._CURVES[kind]
+
+    def eta(t: float, growth: float, shape: float) -> float:
+        return float(whole.eta(np.array(t), dict(zip(names, (0.0, growth, shape), strict=False))))
+
+    for growth, shape in CURVES[kind]:
+        for t in years:
+            value, *slopes = joint_kernel._curve(curve, t, growth, shape, years[0], years[-1])
+            assert value == pytest.approx(eta(t, growth, shape), rel=1e-12, abs=1e-14)
+            for k, slope in enumerate(slopes[: len(names) - 1]):
+                step = 1e-5 * (1 + k) * max(abs((growth, shape)[k]), 1e-3)
+                ends = []
+                for s in (-2, -1, 1, 2):
+                    moved = np.array([growth, shape])
+                    moved[k] += s * step
+                    ends.append(eta(t, *moved))
+                numeric = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * step)
+                assert slope == pytest.approx(numeric, rel=1e-5, abs=1e-5), (growth, shape, t, k)
 
 
 @pytest.mark.parametrize("kind", KINDS)

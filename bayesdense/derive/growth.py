@@ -160,7 +160,8 @@ def _prior_p_growing(fit: Fit, whole: TrendOn, years: float) -> float | None:
     so is the median.
     """
     priors = fit.spec.used_priors("trend")
-    if not whole.trend.is_linear or any(prior.dist != "Normal" for prior in priors.values()):
+    is_plain = whole.trend.is_linear and whole.trend.mixture is None
+    if not is_plain or any(prior.dist != "Normal" for prior in priors.values()):
         return None
     weights = whole.basis(np.array([years]), growth=True)[0]
     mean = var = 0.0

@@ -1,12 +1,14 @@
 """What a model sees of a dataset, as the tables that `joint_kernel` reads."""
 
+from types import MappingProxyType
+
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaln
 
 from bayesdense import joint_kernel as kernel
-from bayesdense.arrays import Ints
+from bayesdense.arrays import Floats, Ints
 from bayesdense.items import COUNT_LOG_WEIGHTS, COUNT_NODES, log_binomial
 from bayesdense.kernel import grid_over
 from bayesdense.observations import (
@@ -17,10 +19,24 @@ from bayesdense.observations import (
     trend_on,
 )
 from bayesdense.spec import ModelSpec
-from bayesdense.trends import trend_named
+from bayesdense.trends import TrendOn, trend_named
 
+#: Digits to which the basis of an LLM under two parts of a mixture has to agree to be the same.
+_SAME_DIGITS = 12
 #: Observed variables of the four terms of `kernel.Data.counted`.
 TERMS = (("loss",), ("loss_score", "loss_score_count"), ("score_reports",), ("score",))
+
+
+#: Trends that are not linear in their parameters -> their curve.
+_CURVES = MappingProxyType(
+    {
+        "hyperbolic": kernel.HYPERBOLIC,
+        "logistic": kernel.LOGISTIC_CURVE,
+        "gompertz": kernel.GOMPERTZ,
+        "power": kernel.POWER,
+        "linear": kernel.LINE,
+    }
+)
 
 
 def is_covered(spec: ModelSpec) -> bool:
@@ -29,7 +45,7 @@ def is_covered(spec: ModelSpec) -> bool:
         spec.is_joint
         and spec.options.implementation == "marginal"
         and spec.residual == "symmetric"
-        and trend_named(spec.trend).is_linear
+        and (spec.trend in _CURVES or trend_named(spec.trend).is_linear)
     )
 
 
@@ -134,6 +150,8 @@ def _scores(spec: ModelSpec, data: JointObservations, trend_at: Ints) -> kernel.
     grid = grid_over(llms.log_params, spec.options.quadrature_spacing)
     kinds, kind = scores.kinds()
     benchmark, n_items, n_reports, other_protocol = kinds.T
+    trend = trend_on(spec, llms)
+    basis, first_place, place = _places(trend)
     return kernel.Scores(
         nodes=grid.nodes,
         log_widths=np.concatenate([[0.0], grid.log_widths, [0.0]]),
@@ -152,7 +170,30 @@ def _scores(spec: ModelSpec, data: JointObservations, trend_at: Ints) -> kernel.
         log_params=llms.log_params,
         years=llms.years,
         family=llms.family_idx.astype(np.int64),
-        basis=trend_on(spec, llms).basis(llms.years),
+        basis=basis,
         trend_at=trend_at,
         n_benchmarks=len(data.benchmarks.names),
+        first_place=first_place,
+        place=place,
+        curve=_CURVES.get(spec.trend, kernel.BASIS),
+        window=np.array([trend.data.first, trend.data.last]),
     )
+
+
+def _places(trend: TrendOn) -> tuple[Floats, Ints, Ints]:
+    """Basis of every place, each LLM's first place, and its place in every part of a mixture.
+
+    Parts that agree on an LLM share its place: two dates of a break do if both are later, or both
+    earlier, than its release and the time origin. A curve has no basis, but the shape of one.
+    """
+    years, mixture = trend.data.years, trend.trend.mixture
+    if not trend.trend.is_linear:
+        each = np.arange(len(years) + 1)
+        return np.zeros((len(years), len(trend.entries))), each, each[:-1]
+    values = [None] if mixture is None else mixture.values(trend.data).tolist()
+    basis = np.concatenate([trend.basis(years, value=value) for value in values])
+    llm = np.tile(np.arange(len(years)), len(values))
+    same = np.column_stack([llm, np.round(basis, _SAME_DIGITS)])
+    rows, found, place = np.unique(same, axis=0, return_index=True, return_inverse=True)
+    first_place = np.searchsorted(rows[:, 0], np.arange(len(years) + 1))
+    return basis[found], first_place, place.ravel()

@@ -55,7 +55,7 @@ def calls() -> list[tuple[Function, tuple[object, ...]]]:
     return [
         (
             joint_kernel.score_sum,
-            (two, two, one, one, one, one, one, one, count, count, count),
+            (two, two, one, one, one, one, one, one, count, count, count, count, count),
         ),
         (joint_kernel.pull_back, (one, one, maps, slots, one)),
         (joint_kernel.discolour, (whitened, one, one, one, number)),

@@ -160,8 +160,8 @@ class Trend:
     growth_rate
         (t, theta, data) -> d eta / dt, in 1/year; None: by differences of eta.
     is_linear
-        Whether eta is linear in the parameters: those are sampled by the compiled density, others
-        by PyMC's, more slowly.
+        Whether eta is linear in the parameters, for each value of a mixture's: those are sampled by
+        the compiled density, others by PyMC's, more slowly.
     dims
         Parameters that are vectors -> their dim, one of `names.TREND_DIMS`.
     positive
@@ -285,16 +285,17 @@ class TrendOn:
             out += [(name, None)] if n is None else [(name, k) for k in range(n)]
         return out
 
-    def basis(self, t: Floats, *, growth: bool = False) -> Floats:
+    def basis(self, t: Floats, *, growth: bool = False, value: float | None = None) -> Floats:
         """Matrix that takes the parameters of a linear trend to eta (or to growth) at these times.
 
-        Its columns are eta where one number is 1 and the others 0, (n, numbers), as `entries`.
+        Its columns are eta where one number is 1 and the others 0, (n, numbers), as `entries`; of a
+        mixture, given the value of its parameter.
         """
-        curve = self.growth_rate if growth else self.eta
+        curve, mixture = self.growth_rate if growth else self.eta, self.trend.mixture
         entries = self.entries
         columns = []
         for one in entries:
-            units: dict[str, Any] = {}
+            units: dict[str, Any] = {} if mixture is None else {mixture.name: value}
             for name in self.trend.parameters:
                 own = [float(entry == one) for entry in entries if entry[0] == name]
                 units[name] = own[0] if self._size(name) is None else np.array(own)

@@ -146,6 +146,7 @@ BREAK_FREE = Trend(
     parameters=_PARAMETERS,
     eta=_eta,
     growth_rate=_growth_rate,
+    is_linear=True,
     formula="eta0 + g t + (d/2)(|t - b| - |b|), b uniform in the inner 80 % of the window",
     outside="growth as before the break, or as after it; later breaks are not foreseen",
     mixture=Mixture(_BREAK, _dates),

@@ -158,7 +158,8 @@ def _check(trend: Trend) -> None:
         raise SpecError(f"trend {trend.kind!r}: growth_rate is not the slope of eta")
     if trend.is_linear:
         flat = np.concatenate([np.ravel(theta[name]) for name in trend.parameters])
-        if not np.allclose(whole.basis(t) @ flat, whole.eta(t, theta)):
+        value = None if trend.mixture is None else float(theta[trend.mixture.name])
+        if not np.allclose(whole.basis(t, value=value) @ flat, whole.eta(t, theta)):
             raise SpecError(
                 f"trend {trend.kind!r}: eta is not linear in its parameters; leave out is_linear"
             )
