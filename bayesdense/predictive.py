@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from bayesdense.observations import JointObservations, Observations
+from bayesdense.observations import Observations
 from bayesdense.prior_draws import draw_priors
 from bayesdense.simulate.story import (
     expected,
@@ -41,7 +41,7 @@ class PriorPredictive(NamedTuple):
 
 def prior_predictive(
     spec: ModelSpec,
-    data: Observations | JointObservations,
+    data: Observations,
     rng: np.random.Generator,
     n: int = 500,
 ) -> PriorPredictive:
@@ -69,7 +69,7 @@ def prior_predictive(
 def posterior_predictive(
     posterior: xr.Dataset,
     spec: ModelSpec,
-    data: Observations | JointObservations,
+    data: Observations,
     rng: np.random.Generator,
 ) -> xr.Dataset:
     """Draw the observed data anew from each posterior draw.
@@ -95,16 +95,14 @@ def posterior_predictive(
         dataset of densities: `log_density` [llm] and `log_density_new` (families drawn anew).
     """
     drawn = _replicated(posterior, spec, data, rng)
-    if isinstance(data, Observations) and not spec.is_joint:
+    if not spec.is_joint:
         given = replicate_densities(posterior, spec, data, rng, new_families=True)["log_density"]
         return drawn.assign(log_density_new=_with_units("log_density", given))
-    anew = replicate(posterior, spec, _joint(data), rng, new_sizes=True, new_families=True)
+    anew = replicate(posterior, spec, data.joint, rng, new_sizes=True, new_families=True)
     return drawn.assign(score_new=_with_units("score", anew["logit_score"]))
 
 
-def predictive_mean(
-    posterior: xr.Dataset, spec: ModelSpec, data: Observations | JointObservations
-) -> xr.Dataset:
+def predictive_mean(posterior: xr.Dataset, spec: ModelSpec, data: Observations) -> xr.Dataset:
     """What each posterior draw expects of the data, every LLM at its trend.
 
     The centre about which data and replicates with new sizes and families (`score_new`,
@@ -122,27 +120,25 @@ def predictive_mean(
         `loss` (log loss), `loss_score` and `score` (logits), or `log_density`, with the dims of
         the posterior predictive.
     """
-    if isinstance(data, Observations) and not spec.is_joint:
-        means = expected_densities(posterior, spec, data)
-    else:
-        means = expected(posterior, spec, _joint(data))
+    means = (
+        expected(posterior, spec, data.joint)
+        if spec.is_joint
+        else expected_densities(posterior, spec, data)
+    )
     return xr.Dataset({str(name): _with_units(str(name), values) for name, values in means.items()})
 
 
 def _replicated(
     parameters: xr.Dataset,
     spec: ModelSpec,
-    data: Observations | JointObservations,
+    data: Observations,
     rng: np.random.Generator,
 ) -> xr.Dataset:
     """Draw data from each draw, given its sizes and families."""
     if spec.is_joint:
-        joint = _joint(data)
-        drawn = replicate(parameters, spec, joint, rng, new_sizes=False, new_families=False)
-    elif isinstance(data, Observations):
-        drawn = replicate_densities(parameters, spec, data, rng, new_families=False)
+        drawn = replicate(parameters, spec, data.joint, rng, new_sizes=False, new_families=False)
     else:
-        raise TypeError("a model of densities needs observations of densities")
+        drawn = replicate_densities(parameters, spec, data, rng, new_families=False)
     return xr.Dataset(
         {
             name: _with_units(name, drawn[source])
@@ -150,10 +146,6 @@ def _replicated(
             if source in drawn
         }
     )
-
-
-def _joint(data: Observations | JointObservations) -> JointObservations:
-    return data.joint if isinstance(data, Observations) else data
 
 
 def _with_units(name: str, values: xr.DataArray) -> xr.DataArray:

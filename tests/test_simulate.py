@@ -34,7 +34,8 @@ LEAST_P = 1e-5
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "synthetic"
 SPEC = load_spec("joint")
 DENSING = load_dataset("densing")
-DATA = observe(SPEC, DENSING).joint
+SEEN = observe(SPEC, DENSING)
+DATA = SEEN.joint
 ONE = draw_priors(SPEC, DATA, np.random.default_rng(21), 1)
 
 
@@ -220,7 +221,7 @@ def test_parameters_in_another_order_give_the_same_data():
 
 def test_held_out_points_are_predicted_apart():
     spec = SPEC.with_options(calibration="fit")
-    data = observe(spec, DENSING).joint
+    data = observe(spec, DENSING)
     drawn = posterior_predictive(ONE, spec, data, np.random.default_rng(8))
     assert (drawn.sizes["point_obs"], drawn.sizes["heldout_obs"]) == (50, 10)
     assert not set(drawn["point_obs"].values) & set(drawn["heldout_obs"].values)
@@ -282,11 +283,11 @@ def test_densities_are_trend_family_residual_and_known_error():
 
 
 def test_groups_are_on_the_scale_of_the_models_variables():
-    prior, data = prior_predictive(SPEC, DATA, np.random.default_rng(1), n=4)
+    prior, data = prior_predictive(SPEC, SEEN, np.random.default_rng(1), n=4)
     assert data["score"].dims == ("chain", "draw", "score_obs")
     assert data["loss"].attrs["units"] == "log loss"
     assert prior["growth_rate"].shape == (1, 4)
-    after = posterior_predictive(many(ONE, 500), SPEC, DATA, np.random.default_rng(2))
+    after = posterior_predictive(many(ONE, 500), SPEC, SEEN, np.random.default_rng(2))
     assert set(after.data_vars) == {"loss", "loss_score", "score", "score_reports", "score_new"}
     assert float(after["score_new"].std("draw").mean()) > float(after["score"].std("draw").mean())
 
@@ -294,7 +295,7 @@ def test_groups_are_on_the_scale_of_the_models_variables():
 def test_the_prior_predicts_nothing_absurd():
     """What docs/explanation/prior-predictive.md says, with room for chance."""
     rng = np.random.default_rng(20250101)
-    prior, data = prior_predictive(SPEC, DATA, rng, n=1000)
+    prior, data = prior_predictive(SPEC, SEEN, rng, n=1000)
     ratio = np.exp(np.quantile(data["loss"] - DATA.losses.log_loss, [0.005, 0.5, 0.995]))
     assert ratio[0] > 0.2
     assert 0.8 < ratio[1] < 1.4
