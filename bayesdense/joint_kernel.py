@@ -26,6 +26,8 @@ import numpy as np
 
 from bayesdense.arrays import Floats, Ints
 from bayesdense.vector_math import (
+    SUMS,
+    compiled,
     exponentials,
     exponentials_in_place,
     half_normal_quantile,
@@ -212,13 +214,13 @@ class Data(NamedTuple):
 # --- Coordinates ------------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _softplus(x: float) -> float:
     """log(1 + exp(x))."""
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _tailed(z: float, scale: float, tail: float) -> tuple[float, float]:
     """B(z), the integral of its slope sqrt(scale^2 + tail^2 z^2) from 0, and the slope.
 
@@ -229,7 +231,7 @@ def _tailed(z: float, scale: float, tail: float) -> tuple[float, float]:
     return 0.5 * (z * slope + scale * scale / tail * math.asinh(tail * z / scale)), slope
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
     """Fill theta from z and return the log of |d theta / dz|; FIXED entries stay as they are.
 
@@ -292,7 +294,7 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
     return log_jacobian
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _unpack_map(z: Floats, maps: Maps, slots: Slots, theta: Floats, j: int) -> float:
     """Fill ceiling and midpoint of one map; log Jacobian.
 
@@ -317,7 +319,7 @@ def _unpack_map(z: Floats, maps: Maps, slots: Slots, theta: Floats, j: int) -> f
     return math.log1p(-floor) + log_short + log_rest + math.log(p + r - p * r) - math.log(slope)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _powers(maps: Maps, slots: Slots, theta: Floats, j: int) -> tuple[float, float]:
     """(N / N_c)^-alpha and (D / D_c)^-beta at the size where a map has its coordinates."""
     of_params = -theta[slots.param_exponent + j] * maps.log_params_ratio[j]
@@ -325,7 +327,7 @@ def _powers(maps: Maps, slots: Slots, theta: Floats, j: int) -> tuple[float, flo
     return math.exp(min(of_params, _MOST_EXPONENT)), math.exp(min(of_tokens, _MOST_EXPONENT))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def unpack_all(z: Floats, free: Ints, given: Floats, maps: Maps, slots: Slots) -> Floats:
     """Theta of every point, (points, n_theta)."""
     out = np.empty((z.shape[0], given.shape[0]))
@@ -337,7 +339,7 @@ def unpack_all(z: Floats, free: Ints, given: Floats, maps: Maps, slots: Slots) -
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floats) -> Floats:
     """Gradient in z from that in theta, the log Jacobian's added; `gradient` is used up.
 
@@ -399,7 +401,7 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _pull_back_map(
     z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floats, out: Floats, j: int
 ) -> None:
@@ -433,7 +435,7 @@ def _pull_back_map(
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def colour(zeta: Floats, whitening: Whitened) -> tuple[Floats, Floats, Floats]:
     """Coordinates z of whitened ones.
 
@@ -468,7 +470,7 @@ def colour(zeta: Floats, whitening: Whitened) -> tuple[Floats, Floats, Floats]:
     return z, slope, log_slope
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def discolour(
     whitening: Whitened, gradient: Floats, slope: Floats, log_slope: Floats, value: float
 ) -> tuple[float, Floats]:
@@ -486,7 +488,7 @@ def discolour(
 # --- Priors -----------------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _log_prior(theta: Floats, priors: Priors, gradient: Floats) -> float:
     """Sum of log prior densities; its gradient is added."""
     total = 0.0
@@ -540,7 +542,7 @@ def _log_prior(theta: Floats, priors: Priors, gradient: Floats) -> float:
 # --- Reference losses -------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _law_gradient(
     d_loss: float,
     n_power: float,
@@ -561,7 +563,7 @@ def _law_gradient(
     gradient[slots.token_exponent + j] -= d_loss * theta[slots.token_coef + j] * d_power * d
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _exponentiate(x: Floats, scratch: Floats) -> None:
     """Set x to exp(x), infinite where that is too large."""
     top = -np.inf
@@ -577,7 +579,7 @@ def _exponentiate(x: Floats, scratch: Floats) -> None:
         x[i] *= scale
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _losses(theta: Floats, data: Losses, slots: Slots, gradient: Floats) -> float:
     """Log density of the reference losses, effects of runs and of sizes integrated out.
 
@@ -695,7 +697,7 @@ def _losses(theta: Floats, data: Losses, slots: Slots, gradient: Floats) -> floa
     return total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _inverse(matrix: Floats) -> tuple[Floats, float]:
     """Inverse, in its place, and log determinant of a small positive definite matrix.
 
@@ -721,7 +723,7 @@ def _inverse(matrix: Floats) -> tuple[Floats, float]:
 # --- Calibration points and replicated reports ------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _map_at(
     small: float, upper_half: bool, floor: float, ceiling: float
 ) -> tuple[float, float, float, float]:
@@ -737,7 +739,7 @@ def _map_at(
     return top / rest, d_x, low / top + low / rest, high / top + high / rest
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _map_gradient(
     d_logit: float,
     d_x: float,
@@ -759,7 +761,7 @@ def _map_gradient(
         gradient[slots.loss_midpoint + j] += inner * slope
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _points(theta: Floats, data: Points, slots: Slots, gradient: Floats) -> float:
     """Log density of logits of calibration points, log probability of counts."""
     total, n_normal = 0.0, data.logit_score.shape[0]
@@ -806,7 +808,7 @@ def _points(theta: Floats, data: Points, slots: Slots, gradient: Floats) -> floa
     return total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _reports(theta: Floats, data: Reports, slots: Slots, gradient: Floats) -> float:
     """Log density of sums of squares, protocol_sd^2 chi-square(degrees)."""
     total = data.constant
@@ -821,7 +823,7 @@ def _reports(theta: Floats, data: Reports, slots: Slots, gradient: Floats) -> fl
 # --- Scores of LLMs ---------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _normal_tail(z: float) -> tuple[float, float]:
     """Log of the normal probability beyond z, and its derivative."""
     z = max(z, -5.0)
@@ -833,7 +835,7 @@ def _normal_tail(z: float) -> tuple[float, float]:
     return -0.5 * z * z - _HALF_LOG_2PI - math.log(z) + math.log(series), -z / series
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _position(nodes: Floats, x: float) -> int:
     """First node above x."""
     low, high = 0, nodes.shape[0]
@@ -846,7 +848,7 @@ def _position(nodes: Floats, x: float) -> int:
     return low
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _windows(
     nodes: Floats, log_widths: Floats, location: Floats, residual_sd: Floats
 ) -> tuple[Ints, Ints, Floats]:
@@ -871,13 +873,7 @@ def _windows(
     return low, high, outside
 
 
-@numba.njit(
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    fastmath={"contract", "reassoc", "nsz"},
-    inline="always",
-)
+@compiled(sums=SUMS, inline="always")
 def _add_cells(
     cells: range,
     inner: range,
@@ -902,7 +898,7 @@ def _add_cells(
             d_var_at[of_kind + g] += 0.5 * share[g] * (scaled * scaled - precision)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def score_sum(
     mean: Floats,
     var: Floats,
@@ -1069,7 +1065,7 @@ def score_sum(
     return total, d_mean_at.reshape(mean.shape), d_var_at.reshape(var.shape), d_location, d_sd
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _mean_of_parts(log_p: Floats, place: Ints, n_llms: int) -> tuple[float, Floats]:
     """Log of the mean over parts of the product of their places' p, and every place's weight."""
     n_parts, weight = place.shape[0] // n_llms, np.zeros_like(log_p)
@@ -1086,7 +1082,7 @@ def _mean_of_parts(log_p: Floats, place: Ints, n_llms: int) -> tuple[float, Floa
     return top + math.log(mass / n_parts), weight
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _tail_slopes(deviation: float, sd: float) -> tuple[float, float]:
     """Slopes of the lower tail's log probability in location and sd, less those of a node there."""
     _, slope = _normal_tail(-deviation / sd)
@@ -1095,7 +1091,7 @@ def _tail_slopes(deviation: float, sd: float) -> tuple[float, float]:
     return in_location, in_sd
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _curve(
     curve: int, t: float, growth: float, shape: float, first: float, last: float
 ) -> tuple[float, float, float]:
@@ -1128,7 +1124,7 @@ def _curve(
     return risen, half * ((high - low) / (low + high) - math.tanh(y)), 0.0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _risen(growth: float, x: float) -> tuple[float, float, float]:
     """Logistic rise g x / 2 - sign(g) log(2 cosh(g x / 2)), and its derivatives in g and x."""
     y, square = 0.5 * growth * x, growth * growth + 1e-20
@@ -1139,7 +1135,7 @@ def _risen(growth: float, x: float) -> tuple[float, float, float]:
     return y - sign * log_cosh, by_growth, 0.5 * growth * slope
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _trend(theta: Floats, data: Scores) -> tuple[Floats, Floats]:
     """Trend of log density at every place, and its slopes in the trend's parameters."""
     rise, at = np.zeros(data.basis.shape[0]), data.trend_at
@@ -1160,7 +1156,7 @@ def _trend(theta: Floats, data: Scores) -> tuple[Floats, Floats]:
     return rise, slope
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _locations(theta: Floats, data: Scores, slots: Slots, rise: Floats) -> tuple[Floats, Floats]:
     """Log size that trend and family expect of an LLM at each place, and the sd of its residual."""
     location, sd = np.empty_like(rise), np.empty_like(rise)
@@ -1175,7 +1171,7 @@ def _locations(theta: Floats, data: Scores, slots: Slots, rise: Floats) -> tuple
     return location, sd
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _beyond_items(theta: Floats, data: Scores, slots: Slots, u: int) -> float:
     """Variance of a kind of cell beyond that of its items."""
     j = data.kind_benchmark[u]
@@ -1185,7 +1181,7 @@ def _beyond_items(theta: Floats, data: Scores, slots: Slots, u: int) -> float:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def _scores(theta: Floats, data: Scores, slots: Slots, gradient: Floats) -> float:
     """Log density of the LLMs' scores, every effective size integrated out."""
     nodes, n_nodes = data.nodes, data.nodes.shape[0]
@@ -1316,7 +1312,7 @@ def _scores(theta: Floats, data: Scores, slots: Slots, gradient: Floats) -> floa
 # --- All together -----------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def log_density(theta: Floats, priors: Priors, data: Data) -> tuple[float, Floats]:
     """Log density of natural parameters, as the `pm.Model` has it, and its gradient."""
     gradient = np.zeros(theta.shape[0])
@@ -1370,7 +1366,7 @@ def pack(
     return np.concatenate([[len(arrays)], ends, *arrays])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _read(words: Words) -> tuple[Maps, Priors, Data, Ints, Floats, Whitened]:
     """All that `pack` put together, as views."""
     v, w, e = words, words.view(np.float64), words[1:]
@@ -1483,7 +1479,7 @@ def _read(words: Words) -> tuple[Maps, Priors, Data, Ints, Floats, Whitened]:
     return maps, priors, data, free, theta, whitening
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def whitened_log_density(zeta: Floats, words: Words) -> tuple[float, Floats]:
     """Log density of whitened coordinates and its gradient, of what `pack` put together."""
     maps, priors, data, free, given, whitening = _read(words)

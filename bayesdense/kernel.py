@@ -14,10 +14,10 @@ No PyTensor here.
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from bayesdense.arrays import Floats, Ints
+from bayesdense.vector_math import compiled
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 #: Nodes over which the spacing grows e-fold outside the core.
@@ -163,7 +163,7 @@ def marginal_sum_reference(
     return float(each.sum()), d_mean, d_var, share
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def marginal_sum(
     mean: Floats,
     var: Floats,
@@ -241,7 +241,7 @@ def marginal_mixture_reference(
     return value, d_mean, d_var, share[:, None, None] * np.array([part[3] for part in parts])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def marginal_mixture(
     mean: Floats,
     var: Floats,

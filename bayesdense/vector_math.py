@@ -6,11 +6,16 @@ of their own: who edits this file deletes `__pycache__`.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, Final, Literal, cast
 
 import numba
 import numpy as np
 
 from bayesdense.arrays import Floats
+
+#: What may be done to sums; NaN stays NaN.
+SUMS: Final = frozenset({"contract", "reassoc", "nsz"})
 
 #: 1 / log 2, log 2 in two parts, the first short, and 1.5 * 2^52.
 _PER_LOG_2 = 1.4426950408889634
@@ -19,7 +24,33 @@ _ROUND = 6755399441055744.0
 _MANTISSA, _HALF_BITS, _SQRT_HALF = 0x000FFFFFFFFFFFFF, 0x3FE0000000000000, math.sqrt(0.5)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def compiled[F: Callable[..., Any]](
+    *, sums: frozenset[str] = frozenset(), inline: Literal["never", "always"] = "never"
+) -> Callable[[F], F]:
+    """Compile a loop, and keep its machine code.
+
+    It is put into its callers: a call that is left would go to whichever copy of the function the
+    process has loaded first, and copies differ in last bits.
+
+    Parameters
+    ----------
+    sums
+        What may be done to sums (LLVM's flags).
+    inline
+        Whether numba rather than LLVM puts it into its callers ("always").
+    """
+    decorate = numba.njit(
+        cache=True,
+        nogil=True,
+        error_model="numpy",
+        forceinline=True,
+        fastmath=set(sums),
+        inline=inline,
+    )
+    return cast("Callable[[F], F]", decorate)
+
+
+@compiled(sums=frozenset({"contract"}))
 def exponentials_in_place(x: Floats, top: float, scratch: Floats) -> None:
     """Set x to exp(x - top) for x <= top, to 1e-15; below exp(-700) it stays there.
 
@@ -45,7 +76,7 @@ def exponentials_in_place(x: Floats, top: float, scratch: Floats) -> None:
         x[g] *= rounded[g]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def exponentials(x: Floats, top: float) -> Floats:
     """Vector exp(x - top), as `exponentials_in_place`."""
     out = x.copy()
@@ -53,7 +84,7 @@ def exponentials(x: Floats, top: float) -> Floats:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@compiled(sums=frozenset({"contract"}))
 def logarithms(x: Floats) -> Floats:
     """Vector log x for positive normal numbers, to 2e-16 of the larger of 1 and |log x|.
 
@@ -79,7 +110,7 @@ def logarithms(x: Floats) -> Floats:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def half_normal_quantile(z: float) -> float:
     """Quantile of the standard half-normal at Phi(z), to 1e-15.
 

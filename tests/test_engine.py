@@ -1,8 +1,12 @@
 """Whitening, sampling and its interruption, on targets whose posterior is known."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import get_type_hints
 
@@ -223,6 +227,38 @@ def test_chains_need_not_wait_for_one_another() -> None:
     ]
     assert len(compiled) > 20
     assert all(function.targetoptions["nogil"] is True for function in compiled)
+
+
+@pytest.mark.slow
+def test_what_is_loaded_first_changes_no_bit(tmp_path: Path) -> None:
+    """In the process that compiles, in one that loads, and where parts are loaded by themselves."""
+    script = """
+import numpy as np
+from modelling import small_observations
+from bayesdense.engine.runs import target_of
+from bayesdense.sizes import ahead
+from bayesdense.spec import load_spec
+if {parts}:
+    for function, arguments in ahead.calls()[:3]:
+        function.compile(ahead.types_of(arguments))
+spec = load_spec("joint")
+target = target_of(spec, small_observations(spec))
+normals = np.random.default_rng(0).normal(size=(20, target.coordinates.size))
+density = target.log_density()
+print(b"".join(density(target.coordinates.start + 0.3 * z)[1].tobytes() for z in normals).hex())
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", script.format(parts=parts)],
+            env=environment,
+            cwd=Path(__file__).parent,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for parts in (False, False, True)
+    ]
+    assert found[0] == found[1] == found[2] != b""
 
 
 def test_scale_parameters_are_known_by_their_name() -> None:

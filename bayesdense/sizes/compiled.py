@@ -12,14 +12,13 @@ files of the functions that it calls, nor of the constants that it reads.
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from bayesdense import residuals
 from bayesdense.arrays import Floats, Ints
 from bayesdense.kernel import Cells, Grid
 from bayesdense.sizes.terms import Terms
-from bayesdense.vector_math import exponentials
+from bayesdense.vector_math import compiled, exponentials
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 #: Terms this far (on the log) below the largest are left out.
@@ -99,7 +98,7 @@ def _tails(kind: str, terms: Terms, grid: Grid) -> Floats:
     return np.stack(columns, axis=1)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _log_likelihood(
     mean: Floats, var: Floats, y: Floats, row: Ints, kind: Ints, first: Ints
 ) -> Floats:
@@ -126,7 +125,7 @@ def log_likelihood(mean: Floats, var: Floats, cells: Cells) -> Floats:
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _lookup(table: Floats, position: float) -> float:
     """Cubic through the four entries around a position, which has one before it and two after."""
     k = int(position)
@@ -139,7 +138,7 @@ def _lookup(table: Floats, position: float) -> float:
     return value
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def add_residual(
     out: Floats, base: Floats, z: Floats, residual: Residual, i: int, effect: float
 ) -> None:
@@ -166,7 +165,7 @@ def add_residual(
     out[last] = base[last] + residual.tails[i, 1] + residual.tails[i, 3] * effect
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def fill_base(
     base: Floats, z: Floats, nodes: Floats, log_widths: Floats, residual: Residual, i: int, x: float
 ) -> None:
@@ -182,7 +181,7 @@ def fill_base(
     base[0] = base[last] = 0.0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "reassoc"})
+@compiled(sums=frozenset({"nnan", "reassoc"}))
 def _maximum(terms: Floats) -> float:
     """Largest entry, in any order of comparisons."""
     top = -np.inf
@@ -191,14 +190,14 @@ def _maximum(terms: Floats) -> float:
     return top
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def log_sum(terms: Floats) -> float:
     """Log of the sum of exponentials."""
     top = _maximum(terms)
     return top + math.log(exponentials(terms, top).sum())
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def log_given_effects(
     log_likelihood: Floats,
     nodes: Floats,
@@ -221,7 +220,7 @@ def log_given_effects(
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def effect_spacing(family_sd: float, residual: Residual, members: Ints, least_sd: float) -> float:
     """Spacing of the trapezoid rule over a family's effect.
 
@@ -236,7 +235,7 @@ def effect_spacing(family_sd: float, residual: Residual, members: Ints, least_sd
     return residual.fraction / math.sqrt(precision)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def log_integrand(log_prior: Floats, given: Floats, without: int) -> Floats:
     """Log of prior times all members' m_i(f) but one's; all with `without` = -1."""
     out = np.empty(log_prior.shape[0])
@@ -248,7 +247,7 @@ def log_integrand(log_prior: Floats, given: Floats, without: int) -> Floats:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _support(log_prior: Floats, given: Floats) -> tuple[int, int]:
     """First and last node that matter to a family or to it without any one member."""
     low, high = log_prior.shape[0] - 1, 0
@@ -261,7 +260,7 @@ def _support(log_prior: Floats, given: Floats) -> tuple[int, int]:
     return low, high
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def family_integrand(
     log_likelihood: Floats,
     nodes: Floats,
@@ -309,7 +308,7 @@ def family_integrand(
     return fine, constant - 0.5 * (fine / family_sd) ** 2, out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def family_terms(
     log_likelihood: Floats,
     nodes: Floats,
@@ -340,7 +339,7 @@ def family_terms(
     return llm, family
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def size_weights(
     log_likelihood: Floats,
     nodes: Floats,
@@ -376,7 +375,7 @@ def size_weights(
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _position(t: float, fraction: float) -> float:
     """Where in a cell, 0 to 1, a fraction of its mass lies left; the log density rises by t."""
     if abs(t) < _EVEN:
@@ -386,7 +385,7 @@ def _position(t: float, fraction: float) -> float:
     return 1 + math.log(fraction + (1 - fraction) * math.exp(-t)) / t
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def invert_cdf(
     log_likelihood: Floats,
     nodes: Floats,

@@ -12,11 +12,10 @@ All compiled functions that call one another stand in this file (see `compiled`)
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from bayesdense.arrays import Floats, Ints
-from bayesdense.vector_math import exponentials_in_place, logarithms
+from bayesdense.vector_math import SUMS, compiled, exponentials_in_place, logarithms
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 _ROOT_2PI = math.sqrt(2 * math.pi)
@@ -118,7 +117,7 @@ class _Given(NamedTuple):
     second: Floats
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _zero() -> int:
     """0, but no literal: for each of those numba would compile what they are passed to."""
     return int(np.int64(0))
@@ -127,7 +126,7 @@ def _zero() -> int:
 # --- Laws and likelihoods of one draw ---------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def laws_on(nodes: Floats, block: Block, cells: Cells) -> Laws:
     """Mean of every benchmark, under both protocols, and variance of every kind of cell.
 
@@ -147,7 +146,7 @@ def laws_on(nodes: Floats, block: Block, cells: Cells) -> Laws:
     return laws
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _set_laws(laws: Laws, block: Block, draw: int, cells: Cells, nodes: Floats) -> None:
     """Set those of one draw."""
     n_nodes, n_benchmarks = nodes.shape[0], block.laws.shape[1]
@@ -192,7 +191,7 @@ def _set_laws(laws: Laws, block: Block, draw: int, cells: Cells, nodes: Floats) 
         laws.largest[draw, u] = -0.5 * math.log(beyond + 4 * per_item)  # S (1 - S) is at most 1/4
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _add_log_likelihood(
     out: Floats, m: int, i: int, laws: Laws, draw: int, cells: Cells, low: int, high: int
 ) -> float:
@@ -210,7 +209,7 @@ def _add_log_likelihood(
     return top
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _tail(z: float) -> tuple[float, float]:
     """Log of the normal probability beyond z, and minus its derivative."""
     z = max(z, -5.0)
@@ -222,7 +221,7 @@ def _tail(z: float) -> tuple[float, float]:
     return -0.5 * z * z - _HALF_LOG_2PI - math.log(z) + math.log(series), z / series
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _position(nodes: Floats, x: float) -> int:
     """First node not below x."""
     low, high = 0, nodes.shape[0]
@@ -235,7 +234,7 @@ def _position(nodes: Floats, x: float) -> int:
     return low
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _log_bell(out: Floats, rule: Rule, centre: float, sd: float) -> tuple[float, float]:
     """Log weights of all nodes under Normal(centre, sd), less log 1 / (sd sqrt(2 pi)).
 
@@ -252,7 +251,7 @@ def _log_bell(out: Floats, rule: Rule, centre: float, sd: float) -> tuple[float,
     return slope_below, slope_above
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _exact(
     members: _Members, m: int, rule: Rule, centre: float, sd: float
 ) -> tuple[float, float, float]:
@@ -286,7 +285,7 @@ def _exact(
 # --- Families ---------------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _likelihoods_of(members: Ints, laws: Laws, draw: int, cells: Cells, widths: Floats) -> _Members:
     """Likelihoods of these LLMs on the grid."""
     n_members, n_nodes = members.shape[0], widths.shape[0]
@@ -309,7 +308,7 @@ def _likelihoods_of(members: Ints, laws: Laws, draw: int, cells: Cells, widths: 
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _new_given(n_members: int, n_effects: int) -> _Given:
     """Room for log m_i(f)."""
     return _Given(
@@ -320,7 +319,7 @@ def _new_given(n_members: int, n_effects: int) -> _Given:
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _look(
     given: _Given,
     members: _Members,
@@ -418,7 +417,7 @@ def _look(
             given.high[m, low + k * stride] = bounds[at + 2 * k + 1] + constant
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _below_top(
     log_prior: Floats, given: _Given, low: int, high: int, stride: int, slack: Floats
 ) -> None:
@@ -444,7 +443,7 @@ def _below_top(
             slack[q] = max(slack[q], total - given.high[m, q] - tops[m])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _look_again(
     given: _Given,
     slack: Floats,
@@ -475,7 +474,7 @@ def _look_again(
     return again
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _family(
     of_member: Ints,
     members: _Members,
@@ -553,7 +552,7 @@ def _family(
     return effects[low : high + 1], log_prior[low : high + 1], chosen
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _log_sum(total: Floats, low: Floats, without: int, share: Floats, scratch: Floats) -> float:
     """Log of the integral over f, without one member unless that is -1.
 
@@ -573,7 +572,7 @@ def _log_sum(total: Floats, low: Floats, without: int, share: Floats, scratch: F
     return top + math.log(mass)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _add_up(log_prior: Floats, low: Floats) -> Floats:
     """Log of the integrand of a family."""
     total = log_prior.copy()
@@ -583,7 +582,7 @@ def _add_up(log_prior: Floats, low: Floats) -> Floats:
     return total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def family_terms(
     laws: Laws, block: Block, cells: Cells, families: Families, rule: Rule, covariate: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
@@ -649,7 +648,7 @@ def family_terms(
     return llm, family, score, information
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def log_totals(laws: Laws, block: Block, cells: Cells, rule: Rule) -> Floats:
     """Sum over LLMs of log p(y_i | location, parameters), draw by draw."""
     n_draws, every = block.location.shape[0], np.arange(block.location.shape[1])
@@ -665,7 +664,7 @@ def log_totals(laws: Laws, block: Block, cells: Cells, rule: Rule) -> Floats:
 # --- Leave-one-out predictions ----------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _add_bell(
     out: Floats, rule: Rule, centre: float, sd: float, share: float, room: Floats, scratch: Floats
 ) -> None:
@@ -689,7 +688,7 @@ def _add_bell(
         out[g] += room[g]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def left_out_cdf(
     laws: Laws, block: Block, cells: Cells, families: Families, rule: Rule, least_weight: float
 ) -> Floats:
@@ -741,7 +740,7 @@ def left_out_cdf(
 # --- Draws of sizes, and bounds ---------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _place(t: float, fraction: float) -> float:
     """Where in a cell, 0 to 1, a fraction of its mass lies left; the log density rises by t."""
     if abs(t) < _EVEN:
@@ -751,7 +750,7 @@ def _place(t: float, fraction: float) -> float:
     return 1 + math.log(fraction + (1 - fraction) * math.exp(-t)) / t
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def _log_density(
     out: Floats,
     i: int,
@@ -791,7 +790,7 @@ def _log_density(
     return 0, n_nodes, top
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@compiled(sums=SUMS)
 def draw_sizes(
     laws: Laws, block: Block, cells: Cells, rule: Rule, uniform: Floats
 ) -> tuple[Floats, Floats]:
@@ -848,7 +847,7 @@ def draw_sizes(
     return sizes, beyond
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def likelihood_bounds(
     laws: Laws, cells: Cells, nodes: Floats, within: float
 ) -> tuple[Floats, Floats, Floats]:

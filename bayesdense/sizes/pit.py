@@ -2,7 +2,6 @@
 
 import math
 
-import numba
 import numpy as np
 import xarray as xr
 from arviz_stats.base.array import array_stats
@@ -18,6 +17,7 @@ from bayesdense.sizes.likelihoods import LLM_OBS, NODES_PER_SD
 from bayesdense.sizes.parallel import over_blocks
 from bayesdense.sizes.terms import LEAST_SD, Grids, Posterior, read_posterior
 from bayesdense.spec import ModelSpec
+from bayesdense.vector_math import compiled
 
 #: Nodes of less probability are left out of a cdf.
 _LEAST_WEIGHT = 1e-9
@@ -122,7 +122,7 @@ def _cdf_of_draw(posterior: Posterior, draw: int, grid: Grid) -> Floats:
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _mixture_cdf(
     weight: Floats, mean: Floats, sd: Floats, y: Floats, row: Ints, kind: Ints, first: Ints
 ) -> Floats:
