@@ -1,6 +1,6 @@
 """Ranks against their bands, and coverage world by world: what a study of calibration found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayesdense.arrays import Floats
 from bayesdense.errors import BayesdenseError
 from bayesdense.plots.style import (
     BLUE,
@@ -19,6 +18,7 @@ from bayesdense.plots.style import (
     VERMILLION,
     WIDTH,
     axes_or_new,
+    legend_below,
     new_figure,
     styled,
 )
@@ -31,7 +31,7 @@ _WIDEST, _PERCENT = "eti95", 100.0
 #: Names of quantities outside of the band of all that are written into the figure.
 _NAMED: Final = 6
 #: Inches: the figure of ranks, a line of the one of coverage, and those about all of them.
-_RANKS_HEIGHT, _LINE, _ABOUT = 4.0, 0.3, 1.1
+_RANKS_HEIGHT, _LINE, _ABOUT = 4.2, 0.3, 1.4
 
 
 def plot_calibration(
@@ -145,13 +145,13 @@ def _draw_ranks(found: Mapping[str, Any], ax: Axes) -> None:
     ax.set_xlim(0.0, 1.0)
     ax.set_xlabel("rank of the truth among draws of the posterior, as a share")
     ax.set_ylabel("ECDF less that of a uniform")
-    ax.legend(loc="lower right")
+    legend_below(ax, 4)
 
 
 def _lines(
     ax: Axes,
     apart: pd.DataFrame,
-    names: Sequence[str],
+    names: Sequence[Hashable],
     *,
     colour: str,
     width: float,
@@ -177,7 +177,7 @@ def _draw_coverage(found: Mapping[str, Any], ax: Axes) -> None:
     marks = (("model", 0.0, BLUE, "o"), ("point", 0.28, VERMILLION, "s"))
     for estimator, below, colour, mark in marks:
         mine = rows[rows["estimator"] == estimator]
-        y: Floats = np.arange(len(names)) + below
+        y = np.arange(len(names)) + below
         ax.hlines(y, mine["low"], mine["high"], colors=colour, linewidth=1.1)
         said = "the model" if estimator == "model" else "line through records"
         ax.plot(mine["coverage"], y, mark, color=colour, markersize=4.0, label=said)
@@ -187,4 +187,4 @@ def _draw_coverage(found: Mapping[str, Any], ax: Axes) -> None:
     ax.set_xlim(0.0, 100.0)
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("95 % intervals of growth that hold the truth (%)")
-    ax.legend(loc="lower left")
+    legend_below(ax, 2)

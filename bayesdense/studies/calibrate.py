@@ -64,7 +64,8 @@ def calibrate(
     of the posterior is uniform for every quantity; ranks are held against simultaneous bands. In
     the other worlds something is not as the model says, and coverage tells what that costs. The
     point pipeline runs on the same data. All simulations count: none is rejected for what it looks
-    like, and where the sampler had trouble, the fit is repeated at three times the length.
+    like, and where the sampler had trouble, the fit is repeated at three times the length, and at
+    nine times where chains still do not agree.
 
     Parameters
     ----------

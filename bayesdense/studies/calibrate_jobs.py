@@ -46,8 +46,11 @@ PROBS: Final = (INNER_CI_PROB, 0.8, CI_PROB)
 #: Where the sampler has trouble above it; divergences as a share of the draws.
 MOST_RHAT: Final = 1.02
 MOST_DIVERGENT: Final = 0.001
-#: How much longer a second fit is where the first had trouble.
-LONGER: Final = (1, 3)
+#: How much longer the next fits are where one had trouble; of mere divergences, which length does
+#: not mend, there are no more than the second number.
+LONGER: Final = (1, 3, 9)
+_DIVERGENCES: Final = "divergences"
+_FITS_FOR_DIVERGENCES: Final = 2
 #: The spacing of sizes that the pilot of nearly every simulation asks for: asked for at once.
 _SPACING: Final = 0.125
 _EFFECTS: Final = frozenset({LLM, FAMILY, RUN})
@@ -150,11 +153,16 @@ def _fitted(
             error = raised
             told["trouble"] = [f"{type(raised).__name__}: {raised}"]
         attempts.append(told)
-        if not told["trouble"]:
+        if _is_enough(told["trouble"], len(attempts)):
             break
     if fitted is None:
         raise RuntimeError(f"no fit of {len(LONGER)} gave draws: {error}") from error
     return fitted, attempts
+
+
+def _is_enough(trouble: Sequence[str], n_fits: int) -> bool:
+    """Whether another, longer fit is of no use."""
+    return not set(trouble) - ({_DIVERGENCES} if n_fits >= _FITS_FOR_DIVERGENCES else set())
 
 
 def _told(found: Sampling, n_draws: int) -> dict[str, Any]:
@@ -174,7 +182,7 @@ def trouble_of(
     fine = {
         "rhat": rhat is not None and rhat <= MOST_RHAT,
         "ess": least_ess is not None and least_ess >= LEAST_ESS,
-        "divergences": divergences is not None and divergences <= MOST_DIVERGENT * n_draws,
+        _DIVERGENCES: divergences is not None and divergences <= MOST_DIVERGENT * n_draws,
     }
     return [name for name, is_fine in fine.items() if not is_fine]
 
