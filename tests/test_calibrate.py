@@ -17,6 +17,7 @@ from bayesdense.errors import BayesdenseError
 from bayesdense.jobs import Failure, Job, Outcome
 from bayesdense.plots.calibration import calibration_figure, coverage_rows, rank_differences
 from bayesdense.spec import load_spec
+from bayesdense.studies import pilots
 from bayesdense.studies.calibrate import Calibration, calibrate, ranks_of
 from bayesdense.studies.calibrate_jobs import (
     LLM_SIZE,
@@ -399,6 +400,32 @@ def test_every_world_has_a_density(name: str) -> None:
         value, gradient = target.log_density(None)(target.coordinates.start)
         assert np.isfinite(value)
         assert np.isfinite(gradient).all()
+
+
+@pytest.mark.fit
+def test_pilots_go_on_until_draws_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In coordinates that fit, a draw takes some fifteen steps."""
+    costs: list[float] = []
+    sample = pilots.sample_nuts
+
+    def counted(*arguments: Any, **how: Any) -> Any:
+        drawn = sample(*arguments, **how)
+        costs.append(float(drawn.stats["n_steps"].mean()))
+        return drawn
+
+    monkeypatch.setattr(pilots, "sample_nuts", counted)
+    spec, made = load_spec("joint").with_options(quadrature_spacing=0.125), made_by(job(number=2))
+    how: dict[str, Any] = {"chains": 2, "sequence": np.random.SeedSequence(3)}
+    first = pilots.learnt(spec, made.data, **how)
+    assert len(costs) == 1
+    assert costs[0] < 63
+    monkeypatch.setattr(pilots, "_MOST_STEPS", 0.0)
+    costs.clear()
+    last = pilots.learnt(spec, made.data, **how | {"sequence": np.random.SeedSequence(3)})
+    assert len(costs) == 4
+    assert not np.array_equal(first.whitening.table.matrix, last.whitening.table.matrix)
+    stuck = np.zeros((2, 10, first.target.coordinates.size))
+    assert pilots._by_draws(first.target, first.whitening, stuck) is first.whitening
 
 
 @pytest.mark.fit

@@ -35,6 +35,7 @@ from bayesdense.simulate.datasets import looks_usable
 from bayesdense.simulate.story import expected, expected_densities, score_moments
 from bayesdense.spec import ModelSpec, spec_from_dict
 from bayesdense.studies.made_worlds import Made, drawn_llms, make, tables_of, world_named
+from bayesdense.studies.pilots import learnt
 from bayesdense.studies.ranks import LEAST_ESS, N_RANKED, rank_value, thinned
 from bayesdense.studies.selection import found_again, people_of
 from bayesdense.summary import strict
@@ -136,6 +137,7 @@ def _fitted(
     for factor, sequence in zip(LONGER, sequences, strict=True):
         draws, tune = factor * length["draws"], factor * length["tune"]
         told: dict[str, Any] = {"draws": draws, "tune": tune}
+        of_pilots, of_fit = sequence.spawn(2)
         try:
             fitted = fit_observations(
                 used,
@@ -144,9 +146,10 @@ def _fitted(
                 draws=draws,
                 tune=tune,
                 chains=length["chains"],
-                seed=int(sequence.generate_state(1)[0]),
+                seed=int(of_fit.generate_state(1)[0]),
                 cores=1,
                 log_likelihood=False,
+                prepared=learnt(used, made.data, chains=length["chains"], sequence=of_pilots),
             )
             told |= _told(sampling(fitted), draws * length["chains"])
         except _NUMERIC as raised:
