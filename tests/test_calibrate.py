@@ -352,6 +352,7 @@ def run(folder: Path, **changes: Any) -> Calibration:
 def test_a_small_study_from_end_to_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("bayesdense.studies.calibrate_jobs.LONGER", (1, 2))
     found = run(folder)
     payload = found.to_dict()
     hold(payload, "calibrate")
@@ -429,8 +430,9 @@ def test_pilots_go_on_until_draws_cost_little(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.fit
-def test_a_world_of_another_shape_is_fitted() -> None:
+def test_a_world_of_another_shape_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of records there are few: here four LLMs."""
+    monkeypatch.setattr("bayesdense.studies.calibrate_jobs.LONGER", (1,))
     one: Any = simulation(job(world="records_only"))
     assert one["n_llms"] < 10
     assert np.isfinite(one["growth"]["median"])
@@ -438,7 +440,10 @@ def test_a_world_of_another_shape_is_fitted() -> None:
 
 
 @pytest.mark.fit
-def test_truths_of_the_data_come_from_its_posterior(tmp_path: Path) -> None:
+def test_truths_of_the_data_come_from_its_posterior(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bayesdense.studies.calibrate_jobs.LONGER", (1,))
     found = run(tmp_path / "study", fits=1, worlds=["well_specified"], truths="data")
     hold(found.to_dict(), "calibrate")
     assert found.ranks is None

@@ -37,7 +37,7 @@ FITTING = {
     "backtest": ("--executor", "serial"),
     "compare": (),
     "power": ("--simulations", "3", "--executor", "serial"),
-    "calibrate": ("--draws", "60", "--llms", "6", "--executor", "serial"),
+    "calibrate": ("--draws", "500", "--tune", "100", "--executor", "serial"),
 }
 #: What is said on a page, and what is run in its place.
 SHORTER = {
@@ -66,7 +66,7 @@ SHORTER = {
     "calibrate densing --jobs 2": "calibrate densing --jobs 2 --fits 1",
     "--fits 200 --world all --jobs 2": "--fits 1 --world whole_percent",
     "--fits 200 --world all --truths data": "--fits 1 --truths data",
-    "fits=100, worlds=": "fits=1, draws=60, tune=40, llms=6, worlds=",
+    "fits=100, worlds=": "fits=1, draws=500, tune=100, worlds=",
     "bayesdense backtest densing  ": "bayesdense backtest densing --origins 2024-06",
     'out="studies/backtest"': 'origins=["2024-06"], draws=40, tune=40, chains=2, out="studies/one"',
 }
