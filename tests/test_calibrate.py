@@ -17,7 +17,7 @@ from bayesdense.errors import BayesdenseError
 from bayesdense.jobs import Failure, Job, Outcome
 from bayesdense.plots.calibration import calibration_figure, coverage_rows, rank_differences
 from bayesdense.spec import load_spec
-from bayesdense.studies import pilots
+from bayesdense.studies import bookkeeping, pilots
 from bayesdense.studies.calibrate import Calibration, calibrate, ranks_of
 from bayesdense.studies.calibrate_jobs import (
     LLM_SIZE,
@@ -509,3 +509,15 @@ def test_what_cannot_be_asked_is_refused_before_any_work(
 def test_densities_have_no_worlds_of_scores(tmp_path: Path) -> None:
     with pytest.raises(BayesdenseError, match="needs scores"):
         calibrate("densing-published", worlds=["contaminated"], out=tmp_path / "study")
+
+
+def test_the_commit_is_that_of_the_code_wherever_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit() -> object:
+        bookkeeping._commit.cache_clear()
+        return bookkeeping.made_with()["commit"]
+
+    here = commit()
+    monkeypatch.chdir(tmp_path)
+    assert commit() == here
