@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from bayesdense.inference import prepare as prepare
     from bayesdense.plots import figure as figure
     from bayesdense.plots import figure_table as figure_table
+    from bayesdense.plots import plot_calibration as plot_calibration
     from bayesdense.plots import plot_densities as plot_densities
     from bayesdense.plots import plot_doubling_time as plot_doubling_time
     from bayesdense.plots import plot_energy as plot_energy
@@ -86,6 +87,8 @@ if TYPE_CHECKING:
     from bayesdense.stacking import stacked_forecast as stacked_forecast
     from bayesdense.studies.backtest import backtest as backtest
     from bayesdense.studies.backtest_result import Backtest as Backtest
+    from bayesdense.studies.calibrate import calibrate as calibrate
+    from bayesdense.studies.calibrate_result import Calibration as Calibration
     from bayesdense.studies.power import power as power
     from bayesdense.studies.power_result import Power as Power
     from bayesdense.studies.sweep import Sweep as Sweep
@@ -100,6 +103,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Backtest": "studies.backtest_result",
     "BayesdenseError": "errors",
+    "Calibration": "studies.calibrate_result",
     "CheckFailure": "errors",
     "Checks": "checks",
     "Comparison": "comparison",
@@ -126,6 +130,7 @@ _HOMES = {
     "benchmark_parameters": "derive",
     "benchmark_table": "derive",
     "build_model": "build",
+    "calibrate": "studies.calibrate",
     "check": "checks",
     "compare": "comparison",
     "dataset_names": "catalog",
@@ -146,6 +151,7 @@ _HOMES = {
     "load_forecast": "frozen",
     "load_spec": "spec",
     "model_names": "catalog",
+    "plot_calibration": "plots",
     "plot_densities": "plots",
     "plot_doubling_time": "plots",
     "plot_energy": "plots",

@@ -37,6 +37,7 @@ FITTING = {
     "backtest": ("--executor", "serial"),
     "compare": (),
     "power": ("--simulations", "3", "--executor", "serial"),
+    "calibrate": ("--draws", "500", "--tune", "100", "--executor", "serial"),
 }
 #: What is said on a page, and what is run in its place.
 SHORTER = {
@@ -60,6 +61,12 @@ SHORTER = {
         "compare densing-published --trends exponential,break_free "
         "--power studies/power-densing-published"
     ),
+    # hundreds of fits, and ranks of too few of them to be repeated
+    "densing --quick --plot": "densing --fits 1 --plot",
+    "calibrate densing --jobs 2": "calibrate densing --jobs 2 --fits 1",
+    "--fits 200 --world all --jobs 2": "--fits 1 --world whole_percent",
+    "--fits 200 --world all --truths data": "--fits 1 --truths data",
+    "fits=100, worlds=": "fits=1, draws=500, tune=100, worlds=",
     "bayesdense backtest densing  ": "bayesdense backtest densing --origins 2024-06",
     'out="studies/backtest"': 'origins=["2024-06"], draws=40, tune=40, chains=2, out="studies/one"',
 }
@@ -68,6 +75,7 @@ REPEATABLE = ("point", "trends")
 #: Blocks that are not run, and why.
 LEFT_OUT = {
     "uv run pytest": "it is what runs this test",
+    "--repeat-of studies/": "one fit has no ranks that are judged",
     "--weights studies/": "chains this short give no weights of leave-future-out",
     "uv run sphinx-build": "`.ci/run` does, as it takes two minutes",
 }

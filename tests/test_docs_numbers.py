@@ -300,3 +300,31 @@ def test_every_work_is_in_the_bibliography(page: Path) -> None:
     named = {found for found in CITED.findall(text) if found[0][0].isupper()}
     months = {date(2000, month, 1).strftime("%B") for month in range(1, 13)}
     assert {work for work in named if work[0] not in months} <= works
+
+
+# --- calibrate --------------------------------------------------------------------------------
+
+
+def test_the_page_of_calibrate_lists_the_worlds_and_the_rules() -> None:
+    from bayesdense.studies.calibrate import N_FITS, N_LLMS
+    from bayesdense.studies.calibrate_jobs import LONGER, MOST_DIVERGENT, MOST_RHAT
+    from bayesdense.studies.made_worlds import WORLDS
+    from bayesdense.studies.ranks import LEAST_ESS, N_RANKED
+
+    table = rows("docs/how-to/calibrate.md", "## The worlds")
+    assert [row[0] for row in table] == list(WORLDS)
+    page = said("docs/how-to/calibrate.md")
+    assert (N_FITS, LONGER) == (500, (1, 3, 9))
+    for text in (
+        f"{N_FITS} fits where the model is right",
+        f"(--llms {N_LLMS})",
+        f"among {N_RANKED} nearly independent draws",
+        f"R-hat is above {MOST_RHAT:g}, whose worst bulk ESS is below {LEAST_ESS:g},",
+        f"more than one draw in {1 / MOST_DIVERGENT:,.0f} diverges",
+    ):
+        assert text in page
+    from program import hold
+
+    hold(evidence("calibrate-densing"), "calibrate")
+    assert "thirteen that break the model" in said("CHANGELOG.md")
+    assert len(WORLDS) == 1 + 13

@@ -58,7 +58,7 @@ def test_every_page_is_in_the_table_of_contents() -> None:
 
 
 def test_every_kind_of_figure_has_a_script() -> None:
-    assert {script.stem for script in SCRIPTS} == {*PLOT_KINDS, "sweep"}
+    assert {script.stem for script in SCRIPTS} == {*PLOT_KINDS, "sweep", "calibration"}
     shown = {
         name for script in SCRIPTS for name in re.findall(r"bd\.(plot_\w+)", script.read_text())
     }

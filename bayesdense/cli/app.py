@@ -18,6 +18,7 @@ from bayesdense._version import __version__
 from bayesdense.cli import (
     backtesting,
     baseline,
+    calibrating,
     comparing,
     fitting,
     forward,
@@ -102,6 +103,11 @@ for _name, _verb, _example in (
     ("sweep", sweeping.sweep, "bayesdense sweep densing --axes reference_tokens,params"),
     ("backtest", backtesting.backtest, "bayesdense backtest densing --origins 2024-01,2024-07"),
     ("power", power.power, "bayesdense power densing --trends break_known@2024-04-01"),
+    (
+        "calibrate",
+        calibrating.calibrate,
+        "bayesdense calibrate densing --fits 200 --world contaminated",
+    ),
     ("simulate", making.simulate, "bayesdense simulate --out worlds/one --seed 1"),
 ):
     app.command(_name, epilog=f"Example: {_example}")(_verb)

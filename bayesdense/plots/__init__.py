@@ -5,6 +5,7 @@ and chains are ArviZ's own and return its `PlotCollection`. `figure` draws the f
 command line and of the report, `figure_table` tabulates their data.
 """
 
+from bayesdense.plots.calibration import plot_calibration
 from bayesdense.plots.growth import plot_doubling_time, plot_growth_rate
 from bayesdense.plots.kinds import figure, figure_table
 from bayesdense.plots.loss_law import plot_loss_law, plot_loss_residuals
@@ -18,6 +19,7 @@ from bayesdense.plots.trend import plot_trend
 __all__ = [
     "figure",
     "figure_table",
+    "plot_calibration",
     "plot_densities",
     "plot_doubling_time",
     "plot_energy",

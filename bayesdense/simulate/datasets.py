@@ -14,7 +14,15 @@ from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.laws import chinchilla_loss, logistic_logit_score
-from bayesdense.names import CHAIN, DRAW, LAW_PARAMETERS, MAP_PARAMETERS, POINT_OBS
+from bayesdense.names import (
+    CHAIN,
+    DRAW,
+    LAW_PARAMETERS,
+    LOSS_OBS,
+    MAP_PARAMETERS,
+    POINT_OBS,
+    SCORE_OBS,
+)
 from bayesdense.observations import CalibrationData, JointObservations, Observations, observe
 from bayesdense.prior_draws import draw_priors
 from bayesdense.simulate.folder import Tables, write_dataset
@@ -208,6 +216,24 @@ def _is_usable(drawn: xr.Dataset, data: JointObservations) -> bool:
     scores = pd.Series(drawn["score"].to_numpy()).groupby(data.scores.benchmark_idx)
     varies = scores.std(ddof=0) >= _LEAST_SD
     return bool((falls & (spread >= _LEAST_RANGE)).mean() >= 0.5 and varies.mean() >= 0.5)
+
+
+def looks_usable(data: JointObservations) -> bool:
+    """Whether observations look like some that one would analyse, as those of `simulate_dataset`.
+
+    Parameters
+    ----------
+    data
+        Replicated observations: `benchmarks` holds the centres of the losses that were copied.
+    """
+    points = data.calibration
+    shown = {
+        "log_loss": (LOSS_OBS, data.losses.log_loss),
+        "loss_score": (POINT_OBS, points.score[points.is_fit]),
+        "heldout_loss_score": (HELDOUT_OBS, points.score[~points.is_fit]),
+        "score": (SCORE_OBS, data.scores.score),
+    }
+    return _is_usable(xr.Dataset(shown), data)
 
 
 def _all_points(drawn: xr.Dataset, data: JointObservations, name: str) -> Floats:

@@ -39,8 +39,8 @@ def made_with() -> Record:
 
 @cache
 def _commit() -> str | None:
-    """Commit at the first call: later ones are not of the code that runs."""
-    asked = ["git", "rev-parse", "HEAD"]
+    """Commit of this code, wherever it is run, at the first call: later ones are not of it."""
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False)
     return answer.stdout.strip() or None
 
