@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import get_type_hints
@@ -20,6 +21,7 @@ from scipy import stats
 
 from bayesdense import joint_kernel, vector_math
 from bayesdense.arrays import Floats, Ints
+from bayesdense.dataset import load_dataset
 from bayesdense.engine import cut, joint, pymc_target
 from bayesdense.engine import sample as sampling
 from bayesdense.engine.coordinates import Coordinates
@@ -36,6 +38,7 @@ from bayesdense.engine.whiten import (
     with_slopes_at_centre,
 )
 from bayesdense.interrupts import noticing_interrupts
+from bayesdense.observations import observe
 from bayesdense.spec import load_spec
 
 #: What is given: a theta whose first entry is the mean that all others follow.
@@ -430,6 +433,16 @@ def test_dense_normals_of_points(local: np.ndarray) -> None:
     zeta = np.random.default_rng(7).normal(size=(6, 3))
     found = whitening.dense_of(whitening.apply(zeta))
     np.testing.assert_allclose(found, zeta[:, ~local], rtol=1e-9)
+
+
+def test_steps_are_as_small_as_the_model_asks() -> None:
+    joint_spec, densities = load_spec("joint"), load_spec("trend_only")
+    of_scores = coordinates_of(joint_spec, small_observations(joint_spec))
+    published = load_dataset("densing-published")
+    of_densities = coordinates_of(densities, observe(densities, published))
+    assert sampling._acceptance(of_scores) < sampling._acceptance(of_densities)
+    many = replace(of_scores, free=np.arange(sampling._MANY))
+    assert sampling._acceptance(many) < sampling._acceptance(of_scores)
 
 
 def test_effects_of_families_are_local() -> None:
