@@ -198,6 +198,16 @@ def test_speed() -> None:
     assert f"R-hat {many['max_rhat']:.3f}, worst ESS {many['min_ess_bulk']:.0f}" in page
 
 
+def test_compare() -> None:
+    made = evidence("compare-densing")
+    page = " ".join(said("docs/explanation/trends.md").split())
+    assert f"takes {made['wall_s']:.0f} s on two cores" in page
+    assert made["command"] in page
+    alike, beaten = made["compare"]["verdict"].removeprefix("provisional, ").split(";")
+    assert "decisively beaten: flat by" in beaten and len(alike.split(",")) == 5
+    assert "`flat` is decisively beaten, the other five are not distinguishable" in page
+
+
 def test_power() -> None:
     found = evidence("power-densing")
     told = {
