@@ -205,7 +205,7 @@ def test_compare() -> None:
     assert made["command"] in page
     alike, beaten = made["compare"]["verdict"].removeprefix("provisional, ").split(";")
     assert "decisively beaten: flat by" in beaten and len(alike.split(",")) == 5
-    assert "`flat` is decisively beaten, the other five are not distinguishable" in page
+    assert "flat is decisively beaten, the other five are not distinguishable" in page
 
 
 def test_power() -> None:
