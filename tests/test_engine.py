@@ -315,6 +315,19 @@ def test_find_whitening_takes_what_is_given(target: Target) -> None:
     np.testing.assert_allclose(centre, MEAN, atol=1e-4)
 
 
+def test_a_start_without_density_is_left_for_one_near_it() -> None:
+    def density(z: np.ndarray) -> tuple[float, np.ndarray]:
+        return (-0.5 * float(z @ z) if z[1] > 0.6 else -np.inf), -z
+
+    here = np.array([3.0, 1.0, 0.0])
+    assert (sampling._possible(density, here) == here).all()
+    found = sampling._possible(density, np.zeros(3))
+    assert found[1] > 0.6
+    assert np.abs(found).max() < 3
+    nowhere = lambda z: (-np.inf, z)  # noqa: E731
+    assert (sampling._possible(nowhere, here) == here).all()
+
+
 def test_sds_of_what_is_sampled_make_necks() -> None:
     """There the density rises without bound; other sds are found at the mode."""
     spec = load_spec("joint")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import nutpie
@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from bayesdense.arrays import Floats
 from bayesdense.engine.coordinates import Coordinates
-from bayesdense.engine.target import Target
+from bayesdense.engine.target import LogDensity, Target
 from bayesdense.engine.whiten import Whitening, whiten_at_mode
 from bayesdense.interrupts import Interrupted, never_interrupted
 from bayesdense.joint_kernel import native
@@ -28,6 +28,8 @@ type CompiledModel = Any
 type Progress = Callable[[int, int, int], None]
 
 _POLL_SECONDS = 0.05
+#: Sds of points about a start that are tried until one is possible; the start itself first.
+_RINGS: Final = (0.0,) + 25 * (0.1,) + 25 * (0.3,) + 50 * (1.0,)
 #: Mean acceptance that step sizes are adapted to. In many dimensions .651 costs least (Beskos et
 #: al. 2013, Bernoulli 19); in a hundred a curved corner asks for smaller steps than the rest. Of
 #: published densities, in few dimensions, families of one LLM leave the sds of families and of
@@ -56,9 +58,23 @@ class Draws:
 
 def find_whitening(target: Target, given: Floats | None = None) -> Whitening:
     """Whiten at the mode over everything but standard deviations of what is sampled itself."""
-    where = target.coordinates
+    where, density = target.coordinates, target.log_density(given)
     with threadpool_limits(limits=1):
-        return whiten_at_mode(target.log_density(given), where.start, where.necks, where.local)
+        start = _possible(density, where.start)
+        return whiten_at_mode(density, start, where.necks, where.local)
+
+
+def _possible(density: LogDensity, start: Floats) -> Floats:
+    """Start, or the first point of ever wider rings about it where the density is not 0.
+
+    A map that is anchored at scores near its floor may have its midpoint below a loss of 0 there.
+    """
+    rng = np.random.default_rng(0)
+    for sd in _RINGS:
+        point = start + sd * rng.standard_normal(len(start))
+        if np.isfinite(density(point)[0]):
+            return point
+    return start
 
 
 def sample_nuts(
