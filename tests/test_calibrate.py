@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from program import hold, invoke
 
 import bayesdense as bd
 from bayesdense.cli import calibrating
 from bayesdense.engine.runs import target_of
+from bayesdense.engine.sample import Draws
 from bayesdense.errors import BayesdenseError
 from bayesdense.jobs import Failure, Job, Outcome
 from bayesdense.plots.calibration import calibration_figure, coverage_rows, rank_differences
@@ -426,7 +428,7 @@ def test_pilots_go_on_until_draws_cost_little(monkeypatch: pytest.MonkeyPatch) -
     assert len(costs) == 4
     assert not np.array_equal(first.whitening.table.matrix, last.whitening.table.matrix)
     stuck = np.zeros((2, 10, first.target.coordinates.size))
-    assert pilots._by_draws(first.target, first.whitening, stuck) is first.whitening
+    assert pilots._taught(first, Draws(stuck, xr.Dataset())).whitening is first.whitening
 
 
 @pytest.mark.fit

@@ -167,7 +167,7 @@ class Coordinates:
         tuple
             The coordinates, and the draws in them.
         """
-        maps, theta = self.maps, self._vectors(z)
+        maps, theta = self.maps, self._vectors(z, np.zeros(self.n_theta))
         power, moved = maps.power.copy(), z.copy()
         for i, k in enumerate(self.free):
             at = maps.scale_at[k]
@@ -179,11 +179,10 @@ class Coordinates:
                 moved[..., i] *= theta[..., at] ** (1 - PARTLY)
         return replace(self, maps=maps._replace(power=power)), moved
 
-    def _vectors(self, z: Floats) -> Floats:
-        """Theta of points, (..., n) -> (..., n_theta); 0 for what is given."""
+    def _vectors(self, z: Floats, given: Floats) -> Floats:
+        """Theta of points, (..., n) -> (..., n_theta), with what is given."""
         points = np.ascontiguousarray(z.reshape(-1, z.shape[-1]))
-        nothing = np.zeros(self.n_theta)
-        theta = kernel.unpack_all(points, self.free, nothing, self.maps, self.slots)
+        theta = kernel.unpack_all(points, self.free, given, self.maps, self.slots)
         return theta.reshape(*z.shape[:-1], self.n_theta)
 
     def theta(self, values: Mapping[str, Floats]) -> Floats:
@@ -203,11 +202,9 @@ class Coordinates:
         given
             A theta with what is not sampled.
         """
-        points = np.ascontiguousarray(z.reshape(-1, z.shape[-1]))
-        fixed = np.zeros(self.n_theta) if given is None else given
-        theta = kernel.unpack_all(points, self.free, fixed, self.maps, self.slots)
+        theta = self._vectors(z, np.zeros(self.n_theta) if given is None else given)
         return {
-            name: theta[:, self.blocks[name]].reshape((*z.shape[:-1], *self.shapes[name]))
+            name: theta[..., self.blocks[name]].reshape((*z.shape[:-1], *self.shapes[name]))
             for name in self.names
         }
 

@@ -74,7 +74,7 @@ def prepare_on(spec: ModelSpec, data: Observations, settings: Settings, seed: in
     if used != spec:
         _LOG.info("grid of sizes refined to a spacing of %g", used.options.quadrature_spacing)
         target = target_of(used, data)
-    target, whitening = _learnt(target, first)
+    target, whitening = learnt(target, first)
     built = ready - began - target.compile_seconds
     return Prepared(used, target, whitening, built, time.perf_counter() - ready)
 
@@ -130,11 +130,11 @@ def _refined(
 def pilot_and_main(target: Target, settings: Settings) -> Draws:
     """Run a pilot and a main run of one target."""
     pilot, main = settings.seeds(2)
-    return _main(*_learnt(target, _pilot(target, settings, pilot)), settings, main)
+    return _main(*learnt(target, _pilot(target, settings, pilot)), settings, main)
 
 
-def _learnt(target: Target, pilot: Draws) -> tuple[Target, Whitening]:
-    """Choose units of effects and whiten by a pilot run's draws.
+def learnt(target: Target, pilot: Draws) -> tuple[Target, Whitening]:
+    """Choose units of effects and whiten by the draws of a pilot run.
 
     Effects of families are whitened by the Hessian at the draws' centre, all else by draws and
     their gradients.

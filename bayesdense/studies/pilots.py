@@ -5,11 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from bayesdense.arrays import Floats
+from bayesdense.engine import joint
 from bayesdense.engine.joint import Prepared
-from bayesdense.engine.sample import sample_nuts
-from bayesdense.engine.target import Target
-from bayesdense.engine.whiten import Whitening, whiten_by_draws, with_slopes_at_centre
+from bayesdense.engine.sample import Draws, sample_nuts
 from bayesdense.inference import prepare_observations
 from bayesdense.observations import Observations
 from bayesdense.spec import ModelSpec
@@ -55,16 +53,15 @@ def learnt(
             seed=seed,
             cores=1,
         )
-        ready = replace(ready, whitening=_by_draws(ready.target, ready.whitening, drawn.z))
+        ready = _taught(ready, drawn)
         if float(drawn.stats["n_steps"].mean()) <= _MOST_STEPS:
             break
     return ready
 
 
-def _by_draws(target: Target, before: Whitening, z: Floats) -> Whitening:
-    """Whiten by draws; what was there before if a coordinate did not move in them."""
-    local = target.coordinates.local
-    if (z.std(axis=(0, 1)) == 0.0).any():
-        return before
-    found = whiten_by_draws(z, local)
-    return with_slopes_at_centre(found, target.whitened(found, target.nothing_given), local)
+def _taught(ready: Prepared, drawn: Draws) -> Prepared:
+    """What a run teaches; nothing if a coordinate did not move in it."""
+    if (drawn.z.std(axis=(0, 1)) == 0.0).any():
+        return ready
+    target, whitening = joint.learnt(ready.target, drawn)
+    return replace(ready, target=target, whitening=whitening)
