@@ -61,7 +61,8 @@ def sample_joint(spec: ModelSpec, data: Observations, settings: Settings) -> Pos
     refined before the main run; `Posterior.spec` says what was used.
     """
     pilot, main = settings.seeds(2)
-    return _sample(prepare_on(spec, data, settings, pilot), settings, main)
+    prepared = prepare_on(spec, data, settings, pilot)
+    return _sample(prepared, settings, main, before=_pilot_length(settings))
 
 
 def prepare_on(spec: ModelSpec, data: Observations, settings: Settings, seed: int) -> Prepared:
@@ -100,10 +101,10 @@ def sample_prepared(prepared: Prepared, data: Observations, settings: Settings) 
     return _sample(again, settings, settings.seeds(1)[0])
 
 
-def _sample(prepared: Prepared, settings: Settings, seed: int) -> Posterior:
-    """Run for the draws that are kept."""
+def _sample(prepared: Prepared, settings: Settings, seed: int, *, before: int = 0) -> Posterior:
+    """Run for the draws that are kept, after so many steps of a pilot run."""
     began, target = time.perf_counter(), prepared.target
-    drawn = _main(target, prepared.whitening, settings, seed, pilot=prepared.pilot_seconds > 0)
+    drawn = _main(target, prepared.whitening, settings, seed, before=before)
     timings = {
         "build": prepared.build_seconds,
         "compile": target.compile_seconds,
@@ -130,7 +131,8 @@ def _refined(
 def pilot_and_main(target: Target, settings: Settings) -> Draws:
     """Run a pilot and a main run of one target."""
     pilot, main = settings.seeds(2)
-    return _main(*learnt(target, _pilot(target, settings, pilot)), settings, main)
+    used = learnt(target, _pilot(target, settings, pilot))
+    return _main(*used, settings, main, before=_pilot_length(settings))
 
 
 def learnt(target: Target, pilot: Draws) -> tuple[Target, Whitening]:
@@ -170,10 +172,9 @@ def _pilot(target: Target, settings: Settings, seed: int) -> Draws:
 
 
 def _main(
-    target: Target, whitening: Whitening, settings: Settings, seed: int, *, pilot: bool = True
+    target: Target, whitening: Whitening, settings: Settings, seed: int, *, before: int
 ) -> Draws:
-    """Run for the draws that are kept."""
-    before = _pilot_length(settings) if pilot else 0
+    """Run for the draws that are kept, after so many steps of a pilot run."""
     main = settings.chains * (settings.tune + settings.draws)
     return sample_nuts(
         target,

@@ -10,8 +10,9 @@ from scipy.special import logit
 
 from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Floats
-from bayesdense.engine.coordinates import PARTLY, Anchors, Coordinates, coordinates
+from bayesdense.engine.coordinates import PARTLY, Anchors, Coordinates
 from bayesdense.engine.kernel_data import TERMS, is_covered, kernel_data
+from bayesdense.engine.layout import coordinates
 from bayesdense.engine.sample import Progress
 from bayesdense.engine.target import Target, kernel_target
 from bayesdense.interrupts import Interrupted, never_interrupted
