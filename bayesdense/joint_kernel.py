@@ -42,8 +42,8 @@ _NEGLIGIBLE = 30.0
 _REACH_SDS = 8.5
 #: exp(-exponent * log ratio) is held below exp(600): the score is at its floor long before.
 _MOST_EXPONENT = 600.0
-#: Scale of -log(1 - share of the floor) in its coordinate: what ladders leave open.
-FLOOR_SCALE = 0.15
+#: Unit of coordinates that end at a wall (`_walled`): what ladders leave open.
+WALL_UNIT = 0.15
 #: Elasticities of the loss in size and tokens at the ladder's centre about which coordinates lie.
 _LOG_ELASTICITY = math.log(0.12)
 
@@ -56,7 +56,7 @@ _DOUBLES = ctypes.POINTER(ctypes.c_double)
 type Words = Ints
 
 #: How a natural parameter follows from its coordinate z (`Maps`).
-FIXED, LINEAR, EXPONENTIAL, HALF_NORMAL, LOGISTIC, LAW, MAP = range(7)
+FIXED, LINEAR, EXPONENTIAL, HALF_NORMAL, LOGISTIC, WALL, LAW, MAP, PAIR = range(9)
 #: Distributions of priors.
 NO_PRIOR, NORMAL, LOG_NORMAL, HALF, BETA, GAMMA = range(6)
 #: Trends by how they hang on their parameters: by a table, or along a curve (`_curve`).
@@ -94,9 +94,12 @@ class Maps(NamedTuple):
     With a = shift + theta[shift_at] and b = scale * theta[scale_at]^power (terms with index -1
     absent):
     LINEAR unit (a + b z), EXPONENTIAL unit exp(a + b z), HALF_NORMAL b Q(z), LOGISTIC
-    expit(a + B(z)). LAW entries belong to the loss laws, `log_centre` being the log of each
+    expit(a + B(z)), WALL 1 - exp(-x) with x > 0 of a + WALL_UNIT z (`_walled`), `scale` being how
+    soft the wall is. LAW entries belong to the loss laws, `log_centre` being the log of each
     benchmark's loss at the ladder's centre; MAP entries, ceiling and midpoint, to the score maps:
-    `level` and `room` are guesses, `log_params_ratio` and `log_tokens_ratio` say where.
+    `level` is a guess, `log_params_ratio` and `log_tokens_ratio` say where. Floors of losses and
+    these ceilings lie behind walls, too. PAIR entries are discrepancy_sd and protocol_sd of one
+    benchmark, of which scores pin the sum of squares.
     """
 
     form: Ints
@@ -110,7 +113,6 @@ class Maps(NamedTuple):
     upper_tail: Floats
     log_centre: Floats
     level: Floats
-    room: Floats
     log_params_ratio: Floats
     log_tokens_ratio: Floats
 
@@ -232,11 +234,23 @@ def _tailed(z: float, scale: float, tail: float) -> tuple[float, float]:
 
 
 @compiled()
+def _walled(v: float, softness: float) -> tuple[float, float, float]:
+    """Positive x = s log(1 + exp(v / s)), dx/dv and its log: x is v itself far from the wall at 0.
+
+    What hangs on x linearly does so on v, down to a few s from the wall; behind it the density
+    falls like exp(v / s), so that s must not be small beside the spread of v.
+    """
+    q = v / softness
+    log_slope = -_softplus(-q)
+    return softness * _softplus(q), math.exp(log_slope), log_slope
+
+
+@compiled()
 def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
     """Fill theta from z and return the log of |d theta / dz|; FIXED entries stay as they are.
 
-    The loss law by what the ladder pins: with L0 the loss at the centre, phi = 1 - exp(-.15 h) the
-    floor's share of it, h half-normal, and s the share of a in a + b,
+    The loss law by what the ladder pins: with L0 the loss at the centre, phi the floor's share of
+    it, s the share of a in a + b, and -log(1 - phi) and -log s behind walls at 0,
     E = L0 phi, a = L0 (1 - phi) s, b = L0 (1 - phi)(1 - s), and alpha, beta such that
     alpha a / L0 and beta b / L0, the elasticities, are exp of their coordinates. The Jacobian of
     (E, a, b) in (log L0, phi, s) is L0^3 (1 - phi), without a floor L0^2; exponents add alpha beta.
@@ -246,26 +260,27 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
         if maps.form[slots.param_coef + j] != LAW:
             continue
         log_loss = maps.log_centre[j] + z[slots.token_coef + j]
-        share = z[slots.param_coef + j]
-        log_s, log_r = -_softplus(-share), -_softplus(share)
+        k = slots.param_coef + j
+        x, _, log_slope = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])
+        log_s, log_r = -x, math.log(-math.expm1(-x))
+        log_jacobian += log_s + math.log(WALL_UNIT) + log_slope
         log_reducible = 0.0
         if slots.loss_floor >= 0:
-            h = z[slots.loss_floor + j]
-            q = half_normal_quantile(h)
-            log_reducible = -FLOOR_SCALE * q
-            theta[slots.loss_floor + j] = -math.exp(log_loss) * math.expm1(log_reducible)
-            log_slope = math.log(FLOOR_SCALE / 2) + 0.5 * q * q - 0.5 * h * h
-            log_jacobian += log_loss + 2 * log_reducible + log_slope
+            k = slots.loss_floor + j
+            x, _, log_slope = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])
+            log_reducible = -x
+            theta[k] = -math.exp(log_loss) * math.expm1(log_reducible)
+            log_jacobian += log_loss + 2 * log_reducible + math.log(WALL_UNIT) + log_slope
         log_alpha = _LOG_ELASTICITY + z[slots.param_exponent + j] - log_reducible - log_s
         log_beta = _LOG_ELASTICITY + z[slots.token_exponent + j] - log_reducible - log_r
         theta[slots.param_coef + j] = math.exp(log_loss + log_reducible + log_s)
         theta[slots.token_coef + j] = math.exp(log_loss + log_reducible + log_r)
         theta[slots.param_exponent + j] = math.exp(log_alpha)
         theta[slots.token_exponent + j] = math.exp(log_beta)
-        log_jacobian += 2 * log_loss + log_s + log_r + log_alpha + log_beta
+        log_jacobian += 2 * log_loss + log_alpha + log_beta
     for k in range(theta.shape[0]):
         form = maps.form[k]
-        if form in (FIXED, LAW, MAP):
+        if form in (FIXED, LAW, MAP, PAIR):
             continue
         shift, scale = maps.shift[k], maps.scale[k]
         if maps.shift_at[k] >= 0:
@@ -282,12 +297,19 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
             q = half_normal_quantile(z[k])
             theta[k] = scale * q
             log_jacobian += math.log(0.5 * scale) + 0.5 * q * q - 0.5 * z[k] * z[k]
+        elif form == WALL:
+            x, _, log_slope = _walled(shift + WALL_UNIT * z[k], scale)
+            theta[k] = -math.expm1(-x)
+            log_jacobian += math.log(WALL_UNIT) + log_slope - x
         else:
             tail = maps.lower_tail[k] if z[k] < 0 else maps.upper_tail[k]
             bent, slope = _tailed(z[k], scale, tail)
             log_p, log_rest = -_softplus(-shift - bent), -_softplus(shift + bent)
             theta[k] = math.exp(log_p)
             log_jacobian += log_p + log_rest + math.log(slope)
+    for j in range(_n_pairs(maps, slots)):
+        if maps.form[slots.protocol_sd + j] == PAIR:
+            log_jacobian += _unpack_pair(z, maps, slots, theta, j)
     for j in range(maps.level.shape[0]):
         if maps.form[slots.loss_midpoint + j] == MAP:
             log_jacobian += _unpack_map(z, maps, slots, theta, j)
@@ -295,28 +317,55 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
 
 
 @compiled()
+def _n_pairs(maps: Maps, slots: Slots) -> int:
+    """Benchmarks whose two sds of scores may be a pair."""
+    return maps.log_centre.shape[0] if min(slots.protocol_sd, slots.discrepancy_sd) >= 0 else 0
+
+
+@compiled()
+def _unpack_pair(z: Floats, maps: Maps, slots: Slots, theta: Floats, j: int) -> float:
+    """Fill both sds of a benchmark's scores; log Jacobian.
+
+    Coordinates are the log of the root of the sum of squares and the logit of the share s in it of
+    the protocol's, about those of the two shifts. Of many LLMs the sum is known far better than the
+    share: both logs then lie on a bow, these on a line.
+    """
+    k, q = slots.discrepancy_sd + j, slots.protocol_sd + j
+    share = 2 * (maps.shift[q] + maps.scale[q] * z[q] - maps.shift[k])
+    centre = maps.shift[k] + 0.5 * _softplus(2 * (maps.shift[q] - maps.shift[k]))
+    log_total = centre + maps.scale[k] * z[k]
+    log_rest, log_own = log_total - 0.5 * _softplus(share), log_total - 0.5 * _softplus(-share)
+    theta[k], theta[q] = math.exp(log_rest), math.exp(log_own)
+    out: float = log_rest + log_own + math.log(maps.scale[k] * maps.scale[q])
+    return out
+
+
+@compiled()
 def _unpack_map(z: Floats, maps: Maps, slots: Slots, theta: Floats, j: int) -> float:
     """Fill ceiling and midpoint of one map; log Jacobian.
 
-    By what the LLMs' scores pin: S, the score of a reference LLM of their size. With p = expit of
-    its coordinate the share of 1 - d that it reaches, and r = expit of the ceiling's the share of
-    1 - S that is left above it, c = S + (1 - S) r, and S = d + (c - d) logistic(gamma (l - L)) with
-    L the loss at that size makes l = L + log(p / ((1 - p) r)) / gamma. The Jacobian of (c, l) is
-    (1 - d)(1 - p)(1 - r)(p + r - p r) / gamma times those of the coordinates.
+    By what the LLMs' scores pin: S, the score of a reference LLM of their size. Its coordinate's
+    expit is p = (S - d) / (1 - d). Had the ceiling been 1, S would lie p of the way up to it; of
+    the way to c it lies sigma, and the ceiling's coordinate is h = log(1 - p) - log(1 - sigma) > 0
+    behind a wall: laws, slopes and midpoints that fit the same scores are linear in h. So
+    c = d + (1 - d) p / sigma, and as S = d + (c - d) logistic(gamma (l - L)) with L the loss at
+    that size, l = L + logit(sigma) / gamma. The Jacobian of (c, l) in (p, h) is
+    (1 - d) / (gamma sigma^2).
     """
     floor, slope = theta[slots.score_floor + j], theta[slots.score_slope + j]
+    k = slots.score_ceiling + j
     level = maps.level[j] + z[slots.loss_midpoint + j]
-    room = maps.room[j] + z[slots.score_ceiling + j]
     log_p, log_short = -_softplus(-level), -_softplus(level)
-    log_r, log_rest = -_softplus(-room), -_softplus(room)
+    h, _, log_slope = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])
+    log_sigma = math.log(-math.expm1(log_short - h))
     n_power, d_power = _powers(maps, slots, theta, j)
     loss = theta[slots.param_coef + j] * n_power + theta[slots.token_coef + j] * d_power
     if slots.loss_floor >= 0:
         loss += theta[slots.loss_floor + j]
-    theta[slots.score_ceiling + j] = 1 - (1 - floor) * math.exp(log_short + log_rest)
-    theta[slots.loss_midpoint + j] = loss + (level - log_r) / slope
-    p, r = math.exp(log_p), math.exp(log_r)
-    return math.log1p(-floor) + log_short + log_rest + math.log(p + r - p * r) - math.log(slope)
+    theta[k] = 1 + (1 - floor) * math.exp(log_short - log_sigma) * math.expm1(-h)
+    theta[slots.loss_midpoint + j] = loss + (log_sigma - log_short + h) / slope
+    log_jacobian = math.log1p(-floor) - math.log(slope) - 2 * log_sigma
+    return log_jacobian + log_p + log_short + math.log(WALL_UNIT) + log_slope
 
 
 @compiled()
@@ -349,9 +398,16 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
     for j in range(maps.level.shape[0]):
         if maps.form[slots.loss_midpoint + j] == MAP:
             _pull_back_map(z, theta, maps, slots, gradient, out, j)
+    for j in range(_n_pairs(maps, slots)):
+        k, q = slots.discrepancy_sd + j, slots.protocol_sd + j
+        if maps.form[q] == PAIR:
+            d_rest, d_own = gradient[k] * theta[k] + 1.0, gradient[q] * theta[q] + 1.0
+            rest, own = theta[k] * theta[k], theta[q] * theta[q]
+            out[k] = maps.scale[k] * (d_rest + d_own)
+            out[q] = maps.scale[q] * (rest * d_own - own * d_rest) / (rest + own)
     for k in range(theta.shape[0] - 1, -1, -1):
         form = maps.form[k]
-        if form in (FIXED, LAW, MAP):
+        if form in (FIXED, LAW, MAP, PAIR):
             continue
         scale = maps.scale[k]
         if maps.scale_at[k] >= 0:
@@ -360,6 +416,11 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
             q = theta[k] / scale
             slope = 0.5 * math.exp(0.5 * q * q - 0.5 * z[k] * z[k])
             out[k] = gradient[k] * scale * slope + q * slope - z[k]
+            continue
+        if form == WALL:
+            slope = _walled(maps.shift[k] + WALL_UNIT * z[k], scale)[1]
+            inner = gradient[k] * (1 - theta[k]) - 1.0
+            out[k] = WALL_UNIT * (inner * slope + (1 - slope) / scale)
             continue
         if form == LINEAR:
             inner = gradient[k] * maps.unit[k]
@@ -386,18 +447,18 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
         n, d = slots.param_exponent + j, slots.token_exponent + j
         out[n] = gradient[n] * theta[n] + 1.0
         out[d] = gradient[d] * theta[d] + 1.0
-        s = 1 / (1 + math.exp(-z[slots.param_coef + j]))
+        k = slots.param_coef + j
+        slope = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])[1]
+        inner = out[n] - d_a - 1.0 + (d_b - out[d]) * a / b
         out[slots.token_coef + j] = d_a + d_b + 2.0
-        out[slots.param_coef + j] = (d_a - out[n] + 1) * (1 - s) - (d_b - out[d] + 1) * s
+        out[k] = WALL_UNIT * (inner * slope + (1 - slope) / maps.scale[k])
         if slots.loss_floor >= 0:
             k = slots.loss_floor + j
             whole = math.exp(maps.log_centre[j] + z[slots.token_coef + j])
-            q = half_normal_quantile(z[k])
-            slope = 0.5 * math.exp(0.5 * q * q - 0.5 * z[k] * z[k])
+            x, slope, _ = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])
             out[slots.token_coef + j] += gradient[k] * theta[k] + 1.0
-            reducible = whole * math.exp(-FLOOR_SCALE * q)
-            inner = d_a + d_b - gradient[k] * reducible - out[n] - out[d] + 2.0
-            out[k] = -FLOOR_SCALE * inner * slope + q * slope - z[k]
+            inner = d_a + d_b - gradient[k] * whole * math.exp(-x) - out[n] - out[d] + 2.0
+            out[k] = WALL_UNIT * ((1 - slope) / maps.scale[k] - inner * slope)
     return out
 
 
@@ -410,16 +471,19 @@ def _pull_back_map(
     at_ceiling, at_midpoint = slots.score_ceiling + j, slots.loss_midpoint + j
     floor, slope = theta[at_floor], theta[at_slope]
     d_ceiling, d_midpoint = gradient[at_ceiling], gradient[at_midpoint]
-    level, room = maps.level[j] + z[at_midpoint], maps.room[j] + z[at_ceiling]
-    p, r = math.exp(-_softplus(-level)), math.exp(-_softplus(-room))
-    short, rest = math.exp(-_softplus(level)), math.exp(-_softplus(room))
-    either = p + r - p * r
-    out[at_midpoint] = d_ceiling * (1 - floor) * p * short * rest + d_midpoint / slope
-    out[at_midpoint] += p * short * rest / either - p
-    out[at_ceiling] = d_ceiling * (1 - floor) * short * r * rest - d_midpoint * rest / slope
-    out[at_ceiling] += r * rest * short / either - r
-    gradient[at_floor] += d_ceiling * short * rest - 1 / (1 - floor)
-    shift = level + _softplus(-room)
+    level, softness = maps.level[j] + z[at_midpoint], maps.scale[at_ceiling]
+    p, log_short = math.exp(-_softplus(-level)), -_softplus(level)
+    short = math.exp(log_short)
+    h, wall, _ = _walled(maps.shift[at_ceiling] + WALL_UNIT * z[at_ceiling], softness)
+    down, sigma = math.exp(-h), -math.expm1(log_short - h)
+    above = -short * math.expm1(-h) / sigma  # (1 - c) / (1 - d)
+    out[at_midpoint] = (d_ceiling * (1 - floor) * above + d_midpoint / slope) * p / sigma
+    out[at_midpoint] += 1 - 2 * p - 2 * down * p * short / sigma
+    inner = d_midpoint / slope - d_ceiling * (1 - floor) * p * short * down / sigma
+    inner = (inner - 2 * short * down) / sigma
+    out[at_ceiling] = WALL_UNIT * (inner * wall + (1 - wall) / softness)
+    gradient[at_floor] += d_ceiling * above - 1 / (1 - floor)
+    shift = math.log(sigma) - log_short + h
     gradient[at_slope] -= d_midpoint * shift / (slope * slope) + 1 / slope
     n_power, d_power = _powers(maps, slots, theta, j)
     _law_gradient(
@@ -1384,45 +1448,45 @@ def _read(words: Words) -> tuple[Maps, Priors, Data, Ints, Floats, Whitened]:
         w[e[10] : e[11]],
         w[e[11] : e[12]],
         w[e[12] : e[13]],
-        w[e[13] : e[14]],
     )
     priors = Priors(
-        v[e[14] : e[15]],
+        v[e[13] : e[14]],
+        w[e[14] : e[15]],
         w[e[15] : e[16]],
-        w[e[16] : e[17]],
+        v[e[16] : e[17]],
         v[e[17] : e[18]],
-        v[e[18] : e[19]],
-        w[e[19] : e[20]],
+        w[e[18] : e[19]],
     )
     data = Data(
         Slots(
-            v[e[20] + 0],
-            v[e[20] + 1],
-            v[e[20] + 2],
-            v[e[20] + 3],
-            v[e[20] + 4],
-            v[e[20] + 5],
-            v[e[20] + 6],
-            v[e[20] + 7],
-            v[e[20] + 8],
-            v[e[20] + 9],
-            v[e[20] + 10],
-            v[e[20] + 11],
-            v[e[20] + 12],
-            v[e[20] + 13],
-            v[e[20] + 14],
-            v[e[20] + 15],
-            v[e[20] + 16],
-            v[e[20] + 17],
-            v[e[20] + 18],
-            v[e[20] + 19],
+            v[e[19] + 0],
+            v[e[19] + 1],
+            v[e[19] + 2],
+            v[e[19] + 3],
+            v[e[19] + 4],
+            v[e[19] + 5],
+            v[e[19] + 6],
+            v[e[19] + 7],
+            v[e[19] + 8],
+            v[e[19] + 9],
+            v[e[19] + 10],
+            v[e[19] + 11],
+            v[e[19] + 12],
+            v[e[19] + 13],
+            v[e[19] + 14],
+            v[e[19] + 15],
+            v[e[19] + 16],
+            v[e[19] + 17],
+            v[e[19] + 18],
+            v[e[19] + 19],
         ),
-        v[e[21] : e[22]],
+        v[e[20] : e[21]],
         Losses(
+            w[e[21] : e[22]],
             w[e[22] : e[23]],
             w[e[23] : e[24]],
             w[e[24] : e[25]],
-            w[e[25] : e[26]],
+            v[e[25] : e[26]],
             v[e[26] : e[27]],
             v[e[27] : e[28]],
             v[e[28] : e[29]],
@@ -1430,51 +1494,50 @@ def _read(words: Words) -> tuple[Maps, Priors, Data, Ints, Floats, Whitened]:
             v[e[30] : e[31]],
             v[e[31] : e[32]],
             v[e[32] : e[33]],
-            v[e[33] : e[34]],
         ),
         Points(
+            w[e[33] : e[34]],
             w[e[34] : e[35]],
-            w[e[35] : e[36]],
-            v[e[36] : e[37]],
+            v[e[35] : e[36]],
+            w[e[36] : e[37]],
             w[e[37] : e[38]],
             w[e[38] : e[39]],
             w[e[39] : e[40]],
             w[e[40] : e[41]],
-            w[e[41] : e[42]],
         ),
-        Reports(v[e[42] : e[43]], w[e[43] : e[44]], w[e[44] : e[45]], w[e[45]]),
+        Reports(v[e[41] : e[42]], w[e[42] : e[43]], w[e[43] : e[44]], w[e[44]]),
         Scores(
+            w[e[45] : e[46]],
             w[e[46] : e[47]],
-            w[e[47] : e[48]],
+            w[e[47]],
             w[e[48]],
-            w[e[49]],
-            w[e[50] : e[51]],
+            w[e[49] : e[50]],
+            v[e[50] : e[51]],
             v[e[51] : e[52]],
             v[e[52] : e[53]],
             v[e[53] : e[54]],
-            v[e[54] : e[55]],
+            w[e[54] : e[55]],
             w[e[55] : e[56]],
             w[e[56] : e[57]],
             w[e[57] : e[58]],
             w[e[58] : e[59]],
-            w[e[59] : e[60]],
-            v[e[60] : e[61]],
-            w[e[61] : e[62]].reshape((-1, e[63] - e[62])),
-            v[e[62] : e[63]],
-            v[e[63]],
+            v[e[59] : e[60]],
+            w[e[60] : e[61]].reshape((-1, e[62] - e[61])),
+            v[e[61] : e[62]],
+            v[e[62]],
+            v[e[63] : e[64]],
             v[e[64] : e[65]],
-            v[e[65] : e[66]],
-            v[e[66]],
-            w[e[67] : e[68]],
+            v[e[65]],
+            w[e[66] : e[67]],
         ),
     )
-    free = v[e[68] : e[69]]
-    theta = w[e[69] : e[70]]
-    dense = v[e[71] : e[72]]
+    free = v[e[67] : e[68]]
+    theta = w[e[68] : e[69]]
+    dense = v[e[70] : e[71]]
     whitening = Whitened(
-        w[e[70] : e[71]].reshape((-1, 6)),
+        w[e[69] : e[70]].reshape((-1, 6)),
         dense,
-        w[e[72] : e[73]].reshape((free.shape[0], dense.shape[0])),
+        w[e[71] : e[72]].reshape((free.shape[-1], dense.shape[-1])),
     )
     return maps, priors, data, free, theta, whitening
 

@@ -33,9 +33,9 @@ from bayesdense.engine.whiten import (
     Whitening,
     linear,
     turned_by_gradients,
+    turned_by_hessians,
     whiten_at_mode,
     whiten_by_draws,
-    with_slopes_at_centre,
 )
 from bayesdense.interrupts import noticing_interrupts
 from bayesdense.observations import observe
@@ -80,7 +80,6 @@ def laid_out() -> Coordinates:
         upper_tail=np.ones(4),
         log_centre=np.zeros(0),
         level=np.zeros(0),
-        room=np.zeros(0),
         log_params_ratio=np.zeros(0),
         log_tokens_ratio=np.zeros(0),
     )
@@ -376,7 +375,7 @@ def test_local_coordinates_cost_one_normal_each() -> None:
         assert (np.abs(inner[~np.eye(2, dtype=bool)]) < 1e-9).all()
 
 
-def test_slopes_at_the_centre_are_those_of_the_hessian() -> None:
+def test_slopes_of_effects_are_those_of_the_hessian() -> None:
     """A hundred draws leave slopes of 400 effects in doubt, the density does not."""
     rng, n = np.random.default_rng(4), 402
     local = np.arange(n) > 1
@@ -386,7 +385,7 @@ def test_slopes_at_the_centre_are_those_of_the_hessian() -> None:
     whitening = whiten_by_draws(draws[None], local)
 
     def density(zeta: np.ndarray) -> tuple[float, np.ndarray]:
-        """Of straight whitened points: all that the Hessian at 0 sees."""
+        """Of straight whitened points, so that every draw has the Hessian of the centre."""
         table = whitening.table
         slope = np.array([step(k) for k in range(n)])
         z = whitening.apply(np.zeros(n)) + slope * (
@@ -412,14 +411,15 @@ def test_slopes_at_the_centre_are_those_of_the_hessian() -> None:
         return float(np.linalg.eigvalsh(root[~local].T @ root[~local] + rest.T @ rest)[-1])
 
     assert misfit(whitening) > 4
-    assert misfit(with_slopes_at_centre(whitening, density, local)) < 1.5
+    assert misfit(turned_by_hessians(whitening, density, draws, local)) < 1.5
 
 
-def test_a_centre_without_density_leaves_the_draws_slopes() -> None:
-    whitening = whiten_by_draws(np.random.default_rng(0).normal(size=(1, 50, 4)), LOCAL)
+def test_draws_at_the_edge_of_the_support_leave_their_own_slopes() -> None:
+    z = np.random.default_rng(0).normal(size=(1, 50, 4))
+    whitening = whiten_by_draws(z, LOCAL)
     nowhere = lambda zeta: (-np.inf, np.full(4, np.nan))  # noqa: E731
-    assert with_slopes_at_centre(whitening, nowhere, LOCAL) is whitening
-    assert with_slopes_at_centre(whitening, nowhere, np.zeros(4, dtype=bool)) is whitening
+    assert turned_by_hessians(whitening, nowhere, z, LOCAL) is whitening
+    assert turned_by_hessians(whitening, nowhere, z, np.zeros(4, dtype=bool)) is whitening
 
 
 def test_few_draws_and_their_gradients_tell_a_narrow_ridge() -> None:
@@ -441,11 +441,10 @@ def test_few_draws_and_their_gradients_tell_a_narrow_ridge() -> None:
 
 
 @pytest.mark.parametrize("local", [NONE, np.array([True, False, True])], ids=["dense", "local"])
-def test_dense_normals_of_points(local: np.ndarray) -> None:
+def test_normals_of_points(local: np.ndarray) -> None:
     whitening = whiten_by_draws(skewed(np.random.default_rng(6), 400), local)
-    zeta = np.random.default_rng(7).normal(size=(6, 3))
-    found = whitening.dense_of(whitening.apply(zeta))
-    np.testing.assert_allclose(found, zeta[:, ~local], rtol=1e-9)
+    zeta = np.random.default_rng(7).normal(size=(2, 3, 3))
+    np.testing.assert_allclose(whitening.normals(whitening.apply(zeta)), zeta, rtol=1e-9)
 
 
 def test_steps_are_as_small_as_the_model_asks() -> None:

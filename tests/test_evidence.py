@@ -12,7 +12,6 @@ from bayesdense.comparison.evidence import (
     log_determinant,
     log_marginal_likelihood,
     vectorised,
-    whitened,
 )
 from bayesdense.comparison.inverse import unconstrained
 from bayesdense.dataset import load_dataset
@@ -87,15 +86,6 @@ def test_sizes_as_parameters_give_the_same(marginal_fit: Fit, latent_fit: Fit) -
     difference = found[0].log_ml - found[1].log_ml
     assert abs(difference) < 3 * np.hypot(found[0].se, found[1].se)
     assert abs(difference) < 1.0
-
-
-def test_whitened_draws_lead_back() -> None:
-    _, _, where = laid_out("joint")
-    rng = np.random.default_rng(4)
-    mixed = rng.normal(size=(2, 400, where.size)) @ rng.normal(size=(where.size, where.size))
-    z = np.sinh(0.3 * mixed / mixed.std())
-    whitening = whiten_by_draws(z, where.local)
-    np.testing.assert_allclose(whitening.apply(whitened(whitening, z)), z, atol=1e-8)
 
 
 def test_the_determinant_is_that_of_the_linear_part() -> None:

@@ -3,7 +3,6 @@
 from typing import Final
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from bayesdense.arrays import Floats, Ints
 from bayesdense.comparison.bridge import Bridge, LogDensities, bridge_from, halves, standard_normal
@@ -57,7 +56,7 @@ def log_marginal_likelihood(fit: Fit, data: Observations, *, seed: int) -> Bridg
     constant = log_determinant(whitening)
     return bridge_from(
         standard_normal(target.coordinates.size),
-        whitened(whitening, second),
+        whitening.normals(second),
         lambda points: density(points) + constant,
         seed=seed,
         proposed=_PROPOSED,
@@ -99,17 +98,3 @@ def log_determinant(whitening: Whitening) -> float:
 def _local(whitening: Whitening) -> Ints:
     """Coordinates with a normal of their own, beside those that hang on the dense ones."""
     return np.setdiff1d(np.arange(len(whitening.table.bends)), whitening.table.dense)
-
-
-def whitened(whitening: Whitening, z: Floats) -> Floats:
-    """Whitened coordinates of points (..., n): what `Whitening.apply` takes to them."""
-    table = whitening.table
-    shift, width, skew, weight, centre, own = table.bends.T
-    u = np.sinh(np.arcsinh((z - shift) / width) / weight - skew) - centre
-    dense, flat = table.dense, u.reshape(-1, u.shape[-1])
-    local = _local(whitening)
-    out = np.empty_like(flat)
-    out[:, dense] = solve_triangular(table.matrix[dense], flat[:, dense].T, lower=True).T
-    shared = out[:, dense] @ table.matrix[local].T
-    out[:, local] = (flat[:, local] - shared) / own[local]
-    return np.asarray(out.reshape(u.shape))

@@ -10,7 +10,7 @@ from scipy.special import erf, expit, logit, ndtr, ndtri
 
 from bayesdense import joint_kernel as kernel
 from bayesdense.arrays import Floats, Ints
-from bayesdense.engine.coordinates import Coordinates
+from bayesdense.engine.coordinates import Coordinates, behind_wall
 from bayesdense.errors import BayesdenseError
 from bayesdense.names import CHAIN, DRAW
 
@@ -18,6 +18,8 @@ _MOST_STEPS: Final = 100
 _TOLERANCE: Final = 1e-13
 #: The map is taken there and back: a coordinate further off than this is none.
 _ALLOWED: Final = 1e-6
+#: Forms of natural parameters that have their coordinates together with others.
+_TOGETHER: Final = (kernel.FIXED, kernel.LAW, kernel.MAP, kernel.PAIR)
 
 
 def unconstrained(where: Coordinates, posterior: xr.Dataset) -> Floats:
@@ -50,8 +52,9 @@ def unconstrained(where: Coordinates, posterior: xr.Dataset) -> Floats:
     z = np.empty_like(theta)
     with np.errstate(all="ignore"):  # what has no coordinates is found below, and named
         for k in range(where.n_theta):
-            if where.maps.form[k] not in (kernel.FIXED, kernel.LAW, kernel.MAP):
+            if where.maps.form[k] not in _TOGETHER:
                 z[:, k] = _entry(theta, where.maps, k)
+        _pairs(theta, where, z)
         _laws(theta, where, z)
         _maps(theta, where, z)
     found = z[:, where.free].reshape(n_chains, n_draws, -1)
@@ -79,9 +82,16 @@ def _entry(theta: Floats, maps: kernel.Maps, k: int) -> Floats:
         return np.asarray((np.log(value) - shift) / scale)
     if form == kernel.HALF_NORMAL:
         return _half_normal(theta[:, k] / scale)
+    if form == kernel.WALL:
+        return _walled(-np.log1p(-theta[:, k]), maps, k)
     bent = logit(theta[:, k]) - shift
     tail = np.asarray(np.where(bent < 0, maps.lower_tail[k], maps.upper_tail[k]))
     return _untailed(bent, float(maps.scale[k]), tail)
+
+
+def _walled(x: Floats, maps: kernel.Maps, at: int | slice) -> Floats:
+    """Coordinates that end at a wall."""
+    return np.asarray((behind_wall(x, maps.scale[at]) - maps.shift[at]) / kernel.WALL_UNIT)
 
 
 def _half_normal(q: Floats) -> Floats:
@@ -121,22 +131,38 @@ def _laws(theta: Floats, where: Coordinates, z: Floats) -> None:
     loss, share, n_elasticity, d_elasticity, floor = _pinned(theta, slots, n)
     loss_0, _, n_elasticity_0, d_elasticity_0, _ = _pinned(origin[None], slots, n)
     z[:, slots.token_coef : slots.token_coef + n] = np.log(loss / loss_0)
-    z[:, slots.param_coef : slots.param_coef + n] = share
+    shares = slice(slots.param_coef, slots.param_coef + n)
+    z[:, shares] = _walled(-np.log(share), where.maps, shares)
     for at, found, at_0 in (
         (slots.param_exponent, n_elasticity, n_elasticity_0),
         (slots.token_exponent, d_elasticity, d_elasticity_0),
     ):
         z[:, at : at + n] = np.log(found / at_0)
     if slots.loss_floor >= 0:
-        h = -np.log1p(-floor / loss) / kernel.FLOOR_SCALE
-        z[:, slots.loss_floor : slots.loss_floor + n] = _half_normal(h)
+        floors = slice(slots.loss_floor, slots.loss_floor + n)
+        z[:, floors] = _walled(-np.log1p(-floor / loss), where.maps, floors)
+
+
+def _pairs(theta: Floats, where: Coordinates, z: Floats) -> None:
+    """Coordinates of both sds of a benchmark's scores: see `joint_kernel._unpack_pair`."""
+    maps, slots = where.maps, where.slots
+    if min(slots.discrepancy_sd, slots.protocol_sd) < 0:
+        return
+    for j in range(len(maps.log_centre)):
+        k, q = slots.discrepancy_sd + j, slots.protocol_sd + j
+        if maps.form[q] != kernel.PAIR:
+            continue
+        total = np.log(np.hypot(theta[:, k], theta[:, q]))
+        centre = 0.5 * np.logaddexp(2 * maps.shift[k], 2 * maps.shift[q])
+        ratio = np.log(theta[:, q] / theta[:, k]) - maps.shift[q] + maps.shift[k]
+        z[:, k], z[:, q] = (total - centre) / maps.scale[k], ratio / maps.scale[q]
 
 
 def _maps(theta: Floats, where: Coordinates, z: Floats) -> None:
     """Coordinates of ceilings and midpoints: see `joint_kernel._unpack_map`.
 
-    With S the score at the loss L, odds of its share of 1 - d are (S - d) / (1 - S), odds of the
-    ceiling's share of what is left are (c - S) / (1 - c).
+    With S the score at the loss L, odds of its share of 1 - d are (S - d) / (1 - S), and
+    h = log((1 - S) / (1 - d)) - log((c - S) / (c - d)).
     """
     maps, slots = where.maps, where.slots
     for j in range(len(maps.level)):
@@ -156,13 +182,14 @@ def _maps(theta: Floats, where: Coordinates, z: Floats) -> None:
         above = (ceiling - floor) * expit(q)
         below = (ceiling - floor) * expit(-q)
         z[:, at_midpoint] = np.log(above / (1 - ceiling + below)) - maps.level[j]
-        z[:, at_ceiling] = np.log(below / (1 - ceiling)) - maps.room[j]
+        h = np.log((1 - ceiling + below) / (1 - floor)) + np.logaddexp(0.0, q)
+        z[:, at_ceiling] = _walled(h, maps, at_ceiling)
 
 
 def _pinned(
     theta: Floats, slots: kernel.Slots, n: int
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Loss at the centre, logit of a's share in a + b, both elasticities, and the floor."""
+    """Loss at the centre, a's share in a + b, both elasticities, and the floor."""
 
     def of(at: int) -> Floats:
         return np.asarray(theta[:, at : at + n] if at >= 0 else np.zeros((len(theta), n)))
@@ -170,7 +197,7 @@ def _pinned(
     a, b, floor = of(slots.param_coef), of(slots.token_coef), of(slots.loss_floor)
     loss = floor + a + b
     by_params, by_tokens = of(slots.param_exponent) * a / loss, of(slots.token_exponent) * b / loss
-    return loss, np.log(a / b), by_params, by_tokens, floor
+    return loss, a / (a + b), by_params, by_tokens, floor
 
 
 def _check(where: Coordinates, z: Floats, values: Mapping[str, Floats]) -> None:

@@ -12,8 +12,9 @@ in which that density is nearly round, as tables that `joint_kernel.unpack` read
   centred and not, the nearer to centred the more members it has;
 - a bend of the trend: its offset in units of the root of the bends' sd;
 - ceiling and midpoint of a score map: where LLMs' scores have risen above those of large losses,
-  the score of a reference LLM of their median size (`joint_kernel._unpack_map`). These coordinates
-  cover midpoints below a loss of 0 as well, where the density is 0;
+  the score of a reference LLM of their median size, and how much nearer that lies to the ceiling
+  than to 1 (`joint_kernel._unpack_map`). These coordinates cover midpoints below a loss of 0 as
+  well, where the density is 0;
 - the loss law of a benchmark: what the ladder pins. At the ladder's centre these are the loss
   L0 = E + a + b, the elasticities alpha a / L0 and beta b / L0; what it pins less are the shares
   of E in L0 and of a in a + b. The natural parameters lie on a curved ridge, these do not.
@@ -33,6 +34,8 @@ type Shape = tuple[int, ...]
 #: Power of an sd in the unit of its effects between non-centred (1) and centred (0), and share of
 #: its median above which the sd's lower quantile is away from 0.
 PARTLY, _AWAY = 0.5, 0.5
+#: Softness of a wall as a share of the spread of what it bounds.
+_SOFTNESS = 0.15
 #: Variables that stand for every LLM's size where it is sampled.
 _SIZES = frozenset(("log_effective_params", "density_error"))
 
@@ -46,8 +49,8 @@ class Anchors:
     is_anchored
         Mask of the benchmarks whose maps they pin.
     level, room
-        Logits of guesses: of the share of 1 - floor that an LLM of typical size reaches, and of the
-        share of what is left above it that lies below the ceiling.
+        Guesses: the logit of the share of 1 - floor that an LLM of typical size reaches, and how
+        much nearer it lies to the ceiling than to 1, on the log.
     log_params_ratio, log_tokens_ratio
         That size and its tokens, about the ladder's centre.
     """
@@ -161,6 +164,50 @@ class Coordinates:
                 moved[..., i] *= theta[..., at] ** (1 - PARTLY)
         return replace(self, maps=maps._replace(power=power)), moved
 
+    @property
+    def _walls(self) -> Ints:
+        """Entries of theta whose coordinates end at a wall."""
+        is_walled = self.maps.form == kernel.WALL
+        for name, form in (
+            ("loss_floor", kernel.LAW),
+            ("param_coef", kernel.LAW),
+            ("score_ceiling", kernel.MAP),
+        ):
+            if name in self.blocks:
+                is_walled[self.blocks[name]] |= self.maps.form[self.blocks[name]] == form
+        return np.flatnonzero(is_walled)
+
+    def softened(self, z: Floats) -> tuple["Coordinates", Floats]:
+        """Make walls as soft as the spread of draws allows, and no softer.
+
+        What other parameters hang on is linear only beyond a few times a wall's softness; of one
+        that is hard beside the spread, NUTS needs small steps.
+
+        Parameters
+        ----------
+        z
+            Draws, (chain, draw, n).
+
+        Returns
+        -------
+        tuple
+            The coordinates, and the draws in them.
+        """
+        shift, softness, moved = self.maps.shift, self.maps.scale.copy(), z.copy()
+        for i in np.flatnonzero(np.isin(self.free, self._walls)):
+            k = self.free[i]
+            v = (shift[k] + kernel.WALL_UNIT * z[..., i]) / softness[k]
+            x = softness[k] * np.logaddexp(0.0, v)
+            softness[k] = max(_SOFTNESS * x.std(), np.finfo(float).tiny)
+            moved[..., i] = (behind_wall(x, softness[k]) - shift[k]) / kernel.WALL_UNIT
+        return replace(self, maps=self.maps._replace(scale=softness)), moved
+
+    def in_units_of(self, other: "Coordinates") -> "Coordinates":
+        """The same coordinates in units that another's draws gave, of one shape."""
+        scale = self.maps.scale.copy()
+        scale[self._walls] = other.maps.scale[self._walls]
+        return replace(self, maps=self.maps._replace(power=other.maps.power, scale=scale))
+
     def _vectors(self, z: Floats, given: Floats) -> Floats:
         """Theta of points, (..., n) -> (..., n_theta), with what is given."""
         points = np.ascontiguousarray(z.reshape(-1, z.shape[-1]))
@@ -189,3 +236,8 @@ class Coordinates:
             name: theta[..., self.blocks[name]].reshape((*z.shape[:-1], *self.shapes[name]))
             for name in self.names
         }
+
+
+def behind_wall(x: Floats, softness: Floats | float) -> Floats:
+    """Solve x = s log(1 + exp(v / s)) for v: see `joint_kernel._walled`."""
+    return np.asarray(x + softness * np.log(-np.expm1(-x / softness)))

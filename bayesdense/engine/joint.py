@@ -12,8 +12,8 @@ from bayesdense.engine.target import LogDensity, Target
 from bayesdense.engine.whiten import (
     Whitening,
     turned_by_gradients,
+    turned_by_hessians,
     whiten_by_draws,
-    with_slopes_at_centre,
 )
 from bayesdense.errors import SpecError
 from bayesdense.mixtures import with_mixture
@@ -138,17 +138,17 @@ def pilot_and_main(target: Target, settings: Settings) -> Draws:
 def learnt(target: Target, pilot: Draws) -> tuple[Target, Whitening]:
     """Choose units of effects and whiten by the draws of a pilot run.
 
-    Effects of families are whitened by the Hessian at the draws' centre, all else by draws and
-    their gradients.
+    Effects of families are whitened by Hessians at draws, all else by draws and their gradients.
     """
     where, z = target.coordinates.partly_centred(pilot.z)
+    where, z = where.softened(z)
     used = replace(target, coordinates=where)
 
     def density(whitening: Whitening) -> LogDensity:
         return used.whitened(whitening, used.nothing_given)
 
     by_draws = whiten_by_draws(z, where.local)
-    turned = with_slopes_at_centre(by_draws, density(by_draws), where.local)
+    turned = turned_by_hessians(by_draws, density(by_draws), z, where.local)
     return used, turned_by_gradients(turned, density(turned), z)
 
 

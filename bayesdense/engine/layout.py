@@ -1,13 +1,14 @@
 """Lay out a model's sampling coordinates: the tables of their map, from priors and data."""
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
 from bayesdense import joint_kernel as kernel
-from bayesdense.arrays import Floats
-from bayesdense.engine.coordinates import Anchors, Coordinates, Shape
+from bayesdense.arrays import Floats, Ints
+from bayesdense.engine.coordinates import Anchors, Coordinates, Shape, behind_wall
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.spec import ModelSpec
 
@@ -16,6 +17,7 @@ _EFFECTS: Mapping[str, str | None] = MappingProxyType(
     {"log_effective_params": None, "density_error": None, "family_effect": "family_sd"}
 )
 _LAW = ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent")
+_PAIR = ("discrepancy_sd", "protocol_sd")
 _MAP = ("score_ceiling", "loss_midpoint")
 _DISTS = MappingProxyType(
     {
@@ -28,6 +30,11 @@ _DISTS = MappingProxyType(
 )
 #: Unit of the coordinate of a hierarchical variable that data pin.
 _PINNED_SCALE = 0.3
+#: Where walled coordinates of the loss law have their 0: -log of what is left of the loss above its
+#: floor, and of the share in that which falls with size.
+_WALLED = MappingProxyType({"loss_floor": 0.1, "param_coef": math.log(2.0)})
+#: Largest softness of a wall until draws say how near it is.
+_SOFTNESS = 0.1
 
 
 def coordinates(
@@ -81,9 +88,15 @@ def coordinates(
         for name in _LAW:
             if name in blocks:
                 tables.form[blocks[name]] = kernel.LAW
+        for name, where in _WALLED.items():
+            if name in blocks:
+                tables.wall(blocks[name], np.array(where))
     if anchors is not None:
+        at = np.arange(blocks["score_ceiling"].start, blocks["score_ceiling"].stop)
+        tables.wall(at[anchors.is_anchored], anchors.room[anchors.is_anchored])
         for name in _MAP:
             tables.form[blocks[name]][anchors.is_anchored] = kernel.MAP
+    tables.pair(given)
     start = np.zeros(int(ends[-1]))
     for name, guess in (guesses or {}).items():
         if name in blocks:
@@ -149,7 +162,6 @@ class _Tables:
             self._upper_tail,
             log_centre,
             pinned.level,
-            pinned.room,
             pinned.log_params_ratio,
             pinned.log_tokens_ratio,
         )
@@ -205,6 +217,27 @@ class _Tables:
             self._scale_at[at] = self._second_at[at] = self._blocks[sd].start
             self._dist[at] = kernel.NORMAL
 
+    def wall(self, at: slice | Ints, guess: Floats) -> None:
+        """Coordinates that end at a wall, 0 being where x is a guess."""
+        softness = np.minimum(_SOFTNESS, guess / 2)
+        self._scale[at] = softness
+        self._shift[at] = behind_wall(guess, softness)
+
+    def pair(self, given: Sequence[str]) -> None:
+        """Both sds of a benchmark's scores together, where data pin each and both are free."""
+        if not set(_PAIR) <= set(self._blocks) - set(given):
+            return
+        both = [self._blocks[name] for name in _PAIR]
+        centred = [
+            (self.form[at] == kernel.EXPONENTIAL)
+            & (self._scale_at[at] < 0)
+            & (self._shift_at[at] < 0)
+            & (self._unit[at] == 1)
+            for at in both
+        ]
+        for at in both:
+            self.form[at][np.logical_and(*centred)] = kernel.PAIR
+
     def map(self, name: str, prior: Prior, informed: Mapping[str, Floats]) -> None:
         """Map of one variable by the form of its prior."""
         at, unit, kwargs = self._blocks[name], self._unit_of(prior), prior.kwargs
@@ -226,6 +259,10 @@ class _Tables:
             self._shift[at] = np.log(alpha) - np.log(beta)
             if prior.dist == "Gamma":
                 self.form[at], self._scale[at] = kernel.EXPONENTIAL, 1 / np.sqrt(alpha)
+                return
+            if name == "score_floor":  # what hangs on it hangs on the score itself, not its logit
+                self.form[at] = kernel.WALL
+                self.wall(at, -np.log1p(-alpha / (alpha + beta)))
                 return
             self.form[at] = kernel.LOGISTIC
             self._scale[at] = np.sqrt(1 / (alpha + 0.5) + 1 / (beta + 0.5))

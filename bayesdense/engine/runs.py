@@ -177,7 +177,7 @@ def _anchors(spec: ModelSpec, data: JointObservations) -> Anchors:
     return Anchors(
         is_anchored=risen,
         level=logit(score),
-        room=logit(np.clip((_CEILING - score) / (1 - score), 0.1, 0.9)),
+        room=-np.log(np.clip(1 - score * (1 - _CEILING) / (_CEILING * (1 - score)), 0.1, 0.9)),
         log_params_ratio=size - data.losses.log_params_centre,
         log_tokens_ratio=np.full(
             n, np.log(spec.options.reference_tokens) - data.losses.log_tokens_centre

@@ -193,8 +193,13 @@ def _acceptance(where: Coordinates) -> float:
 
 
 def _start(n: int, seed: int) -> Floats:
-    """Where a chain begins: a draw of what whitened coordinates would be."""
-    return np.random.default_rng(seed).standard_normal(n)
+    """Where a chain begins: every whitened coordinate one standard deviation off its mean.
+
+    The gradients there are about one as well. From a start's gradients nutpie takes its first
+    scales, so that these are about one from the first draw on; where they are not, as with a
+    gradient near 0, thousands of steps are lost before they are mended.
+    """
+    return np.asarray(np.random.default_rng(seed).choice([-1.0, 1.0], n), dtype=float)
 
 
 def _watch(progress: Progress) -> Callable[[list[Any]], None]:

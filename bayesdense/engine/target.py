@@ -52,8 +52,7 @@ class Target:
 
     def in_units_of(self, other: "Target") -> "Target":
         """The same density in coordinates that measure effects as another's, of one shape, do."""
-        maps = self.coordinates.maps._replace(power=other.coordinates.maps.power)
-        return replace(self, coordinates=replace(self.coordinates, maps=maps))
+        return replace(self, coordinates=self.coordinates.in_units_of(other.coordinates))
 
     @property
     def nothing_given(self) -> Floats:

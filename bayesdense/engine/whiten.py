@@ -19,8 +19,8 @@ from bayesdense.joint_kernel import Whitened
 #: z -> (log density, gradient).
 type LogDensity = Callable[[Floats], tuple[float, Floats]]
 
-#: Step of differences of the gradient.
-_STEP = 1e-4
+#: Step of differences of the gradient, and at how many draws it is taken.
+_STEP, _N_HESSIANS = 1e-4, 6
 #: Limits of the search for the mode: a rough one does, as the pilot run learns the rest.
 _SEARCH = MappingProxyType({"maxiter": 2000, "maxfun": 4000, "maxcor": 30})
 #: Quantiles by which a coordinate's shape is known, and the shapes that are tried.
@@ -55,12 +55,16 @@ class Whitening:
         u = centre + zeta[..., self.table.dense] @ self.table.matrix.T + own * zeta
         return np.asarray(shift + width * np.sinh(weight * (np.arcsinh(u) + skew)))
 
-    def dense_of(self, z: Floats) -> Floats:
-        """Dense normals of which points (n_points, n) are images, whatever their own normals."""
-        dense = self.table.dense
-        shift, width, skew, weight, centre, _ = self.table.bends[dense].T
-        u = np.sinh(np.arcsinh((z[:, dense] - shift) / width) / weight - skew)
-        return np.linalg.solve(self.table.matrix[dense], (u - centre).T).T
+    def normals(self, z: Floats) -> Floats:
+        """Whitened coordinates of points (..., n): what `apply` takes to them."""
+        dense, matrix = self.table.dense, self.table.matrix
+        shift, width, skew, weight, centre, own = self.table.bends.T
+        u = np.sinh(np.arcsinh((z - shift) / width) / weight - skew) - centre
+        flat = u[..., dense].reshape(-1, len(dense))
+        common = np.linalg.solve(matrix[dense], flat.T).T.reshape(*z.shape[:-1], len(dense))
+        out = (u - common @ matrix.T) / np.where(own == 0.0, 1.0, own)
+        out[..., dense] = common
+        return np.asarray(out)
 
 
 def _whitening(*columns: Floats, dense: Ints, matrix: Floats) -> Whitening:
@@ -109,13 +113,15 @@ def whiten_by_draws(z: Floats, local: np.ndarray) -> Whitening:
     return _whitening(shift, width, skew, weight, centre, own, dense=dense, matrix=matrix)
 
 
-def with_slopes_at_centre(
-    whitening: Whitening, log_density: LogDensity, local: np.ndarray
+def turned_by_hessians(
+    whitening: Whitening, log_density: LogDensity, z: Floats, local: np.ndarray
 ) -> Whitening:
-    """Turn the local coordinates by the Hessian at the centre instead of by draws.
+    """Turn the local coordinates by the mean Hessian at some draws instead of by the draws.
 
     Thousands of effects' slopes on all else, each known from draws to a few per cent of a standard
     deviation, are wrong by several of them in sum: then all else could only move in small steps.
+    At a single point the scores of a family may tell nothing of its effect, and its slopes are
+    anything.
 
     Parameters
     ----------
@@ -123,14 +129,23 @@ def with_slopes_at_centre(
         Of draws.
     log_density
         Of its whitened points.
+    z
+        The draws, (chain, draw, n).
     local
         Mask of the effects of families.
     """
     if not local.any():
         return whitening
-    _, slopes, variances = _arrow(lambda zeta: -log_density(zeta)[1], np.zeros(len(local)), local)
+    points = z.reshape(-1, z.shape[-1])
+    chosen = points[np.linspace(0, len(points) - 1, _N_HESSIANS).astype(int)]
+    blocks = [
+        _hessian(lambda zeta: -log_density(zeta)[1], point, local)[1:]
+        for point in whitening.normals(chosen)
+    ]
+    cross, diagonal = (np.mean(every, axis=0) for every in zip(*blocks, strict=True))
+    slopes, variances = _given_others(cross, diagonal)
     if not (np.isfinite(slopes).all() and np.isfinite(variances).all()):
-        return whitening  # the centre lies where the density is 0
+        return whitening  # a draw lies beside the edge of the support
     table = whitening.table
     bends, matrix = table.bends.copy(), table.matrix.copy()
     own = bends[:, 5]
@@ -160,7 +175,7 @@ def turned_by_gradients(whitening: Whitening, log_density: LogDensity, z: Floats
         Draws, (chain, draw, n). Unless they outnumber the dense coordinates nothing is turned.
     """
     table = whitening.table
-    points = whitening.dense_of(z.reshape(-1, z.shape[-1]))
+    points = whitening.normals(z.reshape(-1, z.shape[-1]))[:, table.dense]
     zeta = np.zeros(z.shape[-1])
     gradients = np.empty_like(points)
     for point, gradient in zip(points, gradients, strict=True):
@@ -267,10 +282,27 @@ def _arrow(
 ) -> tuple[Floats, Floats, Floats]:
     """Precision of the coordinates that are not local, and slopes and variances of these on them.
 
-    The Hessian is an arrow: local coordinates meet only the others, so that one difference along
-    all of them gives their diagonal D. With C the derivatives along the others in them, the
-    precision with the local ones integrated out is H - C D^-1 C', and given the others these have
-    means -D^-1 C' x and variances 1 / D.
+    With D the diagonal of the local coordinates' Hessian and C the derivatives along the others in
+    them, the precision of the others with the local ones integrated out is H - C D^-1 C'.
+    """
+    inner, cross, diagonal = _hessian(gradient, x, local)
+    slopes, variances = _given_others(cross, diagonal)
+    return inner + cross @ slopes, slopes, variances
+
+
+def _given_others(cross: Floats, diagonal: Floats) -> tuple[Floats, Floats]:
+    """Slopes -D^-1 C' of the local coordinates' means on the others, and their variances 1 / D."""
+    bounded = np.maximum(diagonal, _MAX_SCALE**-2)
+    return -(cross / bounded).T, 1 / bounded
+
+
+def _hessian(
+    gradient: Callable[[Floats], Floats], x: Floats, local: np.ndarray
+) -> tuple[Floats, Floats, Floats]:
+    """Hessian of the others, (m, m), its block with the local ones, and the diagonal of these.
+
+    It is an arrow: local coordinates meet only the others, so that one difference along all of them
+    gives their diagonal.
     """
     others = np.flatnonzero(~local)
 
@@ -281,9 +313,7 @@ def _arrow(
     steps[np.arange(len(others)), others] = _STEP
     rows = np.array([difference(step) for step in steps]).reshape(len(others), len(x))
     inner = (rows[:, others] + rows[:, others].T) / 2
-    diagonal = np.maximum(difference(_STEP * local)[local], _MAX_SCALE**-2)
-    cross = rows[:, local]
-    return inner - (cross / diagonal) @ cross.T, -(cross / diagonal).T, 1 / diagonal
+    return inner, rows[:, local], difference(_STEP * local)[local]
 
 
 def _inverse_root(precision: Floats) -> Floats:
