@@ -42,8 +42,6 @@ _NEGLIGIBLE = 30.0
 _REACH_SDS = 8.5
 #: exp(-exponent * log ratio) is held below exp(600): the score is at its floor long before.
 _MOST_EXPONENT = 600.0
-#: Unit of coordinates that end at a wall (`_walled`): what ladders leave open.
-WALL_UNIT = 0.15
 #: Elasticities of the loss in size and tokens at the ladder's centre about which coordinates lie.
 _LOG_ELASTICITY = math.log(0.12)
 
@@ -94,8 +92,8 @@ class Maps(NamedTuple):
     With a = shift + theta[shift_at] and b = scale * theta[scale_at]^power (terms with index -1
     absent):
     LINEAR unit (a + b z), EXPONENTIAL unit exp(a + b z), HALF_NORMAL b Q(z), LOGISTIC
-    expit(a + B(z)), WALL 1 - exp(-x) with x > 0 of a + WALL_UNIT z (`_walled`), `scale` being how
-    soft the wall is. LAW entries belong to the loss laws, `log_centre` being the log of each
+    expit(a + B(z)), WALL 1 - exp(-x) with x > 0 of a + unit z (`_walled`), `scale` being how soft the
+    wall is. LAW entries belong to the loss laws, `log_centre` being the log of each
     benchmark's loss at the ladder's centre; MAP entries, ceiling and midpoint, to the score maps:
     `level` is a guess, `log_params_ratio` and `log_tokens_ratio` say where. Floors of losses and
     these ceilings lie behind walls, too. PAIR entries are discrepancy_sd and protocol_sd of one
@@ -261,16 +259,16 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
             continue
         log_loss = maps.log_centre[j] + z[slots.token_coef + j]
         k = slots.param_coef + j
-        x, _, log_slope = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])
+        x, _, log_slope = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])
         log_s, log_r = -x, math.log(-math.expm1(-x))
-        log_jacobian += log_s + math.log(WALL_UNIT) + log_slope
+        log_jacobian += log_s + math.log(maps.unit[k]) + log_slope
         log_reducible = 0.0
         if slots.loss_floor >= 0:
             k = slots.loss_floor + j
-            x, _, log_slope = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])
+            x, _, log_slope = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])
             log_reducible = -x
             theta[k] = -math.exp(log_loss) * math.expm1(log_reducible)
-            log_jacobian += log_loss + 2 * log_reducible + math.log(WALL_UNIT) + log_slope
+            log_jacobian += log_loss + 2 * log_reducible + math.log(maps.unit[k]) + log_slope
         log_alpha = _LOG_ELASTICITY + z[slots.param_exponent + j] - log_reducible - log_s
         log_beta = _LOG_ELASTICITY + z[slots.token_exponent + j] - log_reducible - log_r
         theta[slots.param_coef + j] = math.exp(log_loss + log_reducible + log_s)
@@ -298,9 +296,9 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
             theta[k] = scale * q
             log_jacobian += math.log(0.5 * scale) + 0.5 * q * q - 0.5 * z[k] * z[k]
         elif form == WALL:
-            x, _, log_slope = _walled(shift + WALL_UNIT * z[k], scale)
+            x, _, log_slope = _walled(shift + maps.unit[k] * z[k], scale)
             theta[k] = -math.expm1(-x)
-            log_jacobian += math.log(WALL_UNIT) + log_slope - x
+            log_jacobian += math.log(maps.unit[k]) + log_slope - x
         else:
             tail = maps.lower_tail[k] if z[k] < 0 else maps.upper_tail[k]
             bent, slope = _tailed(z[k], scale, tail)
@@ -356,7 +354,7 @@ def _unpack_map(z: Floats, maps: Maps, slots: Slots, theta: Floats, j: int) -> f
     k = slots.score_ceiling + j
     level = maps.level[j] + z[slots.loss_midpoint + j]
     log_p, log_short = -_softplus(-level), -_softplus(level)
-    h, _, log_slope = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])
+    h, _, log_slope = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])
     log_sigma = math.log(-math.expm1(log_short - h))
     n_power, d_power = _powers(maps, slots, theta, j)
     loss = theta[slots.param_coef + j] * n_power + theta[slots.token_coef + j] * d_power
@@ -365,7 +363,7 @@ def _unpack_map(z: Floats, maps: Maps, slots: Slots, theta: Floats, j: int) -> f
     theta[k] = 1 + (1 - floor) * math.exp(log_short - log_sigma) * math.expm1(-h)
     theta[slots.loss_midpoint + j] = loss + (log_sigma - log_short + h) / slope
     log_jacobian = math.log1p(-floor) - math.log(slope) - 2 * log_sigma
-    return log_jacobian + log_p + log_short + math.log(WALL_UNIT) + log_slope
+    return log_jacobian + log_p + log_short + math.log(maps.unit[k]) + log_slope
 
 
 @compiled()
@@ -418,9 +416,9 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
             out[k] = gradient[k] * scale * slope + q * slope - z[k]
             continue
         if form == WALL:
-            slope = _walled(maps.shift[k] + WALL_UNIT * z[k], scale)[1]
+            slope = _walled(maps.shift[k] + maps.unit[k] * z[k], scale)[1]
             inner = gradient[k] * (1 - theta[k]) - 1.0
-            out[k] = WALL_UNIT * (inner * slope + (1 - slope) / scale)
+            out[k] = maps.unit[k] * (inner * slope + (1 - slope) / scale)
             continue
         if form == LINEAR:
             inner = gradient[k] * maps.unit[k]
@@ -448,17 +446,17 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
         out[n] = gradient[n] * theta[n] + 1.0
         out[d] = gradient[d] * theta[d] + 1.0
         k = slots.param_coef + j
-        slope = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])[1]
+        slope = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])[1]
         inner = out[n] - d_a - 1.0 + (d_b - out[d]) * a / b
         out[slots.token_coef + j] = d_a + d_b + 2.0
-        out[k] = WALL_UNIT * (inner * slope + (1 - slope) / maps.scale[k])
+        out[k] = maps.unit[k] * (inner * slope + (1 - slope) / maps.scale[k])
         if slots.loss_floor >= 0:
             k = slots.loss_floor + j
             whole = math.exp(maps.log_centre[j] + z[slots.token_coef + j])
-            x, slope, _ = _walled(maps.shift[k] + WALL_UNIT * z[k], maps.scale[k])
+            x, slope, _ = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])
             out[slots.token_coef + j] += gradient[k] * theta[k] + 1.0
             inner = d_a + d_b - gradient[k] * whole * math.exp(-x) - out[n] - out[d] + 2.0
-            out[k] = WALL_UNIT * ((1 - slope) / maps.scale[k] - inner * slope)
+            out[k] = maps.unit[k] * ((1 - slope) / maps.scale[k] - inner * slope)
     return out
 
 
@@ -474,14 +472,14 @@ def _pull_back_map(
     level, softness = maps.level[j] + z[at_midpoint], maps.scale[at_ceiling]
     p, log_short = math.exp(-_softplus(-level)), -_softplus(level)
     short = math.exp(log_short)
-    h, wall, _ = _walled(maps.shift[at_ceiling] + WALL_UNIT * z[at_ceiling], softness)
+    h, wall, _ = _walled(maps.shift[at_ceiling] + maps.unit[at_ceiling] * z[at_ceiling], softness)
     down, sigma = math.exp(-h), -math.expm1(log_short - h)
     above = -short * math.expm1(-h) / sigma  # (1 - c) / (1 - d)
     out[at_midpoint] = (d_ceiling * (1 - floor) * above + d_midpoint / slope) * p / sigma
     out[at_midpoint] += 1 - 2 * p - 2 * down * p * short / sigma
     inner = d_midpoint / slope - d_ceiling * (1 - floor) * p * short * down / sigma
     inner = (inner - 2 * short * down) / sigma
-    out[at_ceiling] = WALL_UNIT * (inner * wall + (1 - wall) / softness)
+    out[at_ceiling] = maps.unit[at_ceiling] * (inner * wall + (1 - wall) / softness)
     gradient[at_floor] += d_ceiling * above - 1 / (1 - floor)
     shift = math.log(sigma) - log_short + h
     gradient[at_slope] -= d_midpoint * shift / (slope * slope) + 1 / slope

@@ -91,7 +91,7 @@ def _entry(theta: Floats, maps: kernel.Maps, k: int) -> Floats:
 
 def _walled(x: Floats, maps: kernel.Maps, at: int | slice) -> Floats:
     """Coordinates that end at a wall."""
-    return np.asarray((behind_wall(x, maps.scale[at]) - maps.shift[at]) / kernel.WALL_UNIT)
+    return np.asarray((behind_wall(x, maps.scale[at]) - maps.shift[at]) / maps.unit[at])
 
 
 def _half_normal(q: Floats) -> Floats:

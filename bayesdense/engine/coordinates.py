@@ -193,20 +193,23 @@ class Coordinates:
         tuple
             The coordinates, and the draws in them.
         """
-        shift, softness, moved = self.maps.shift, self.maps.scale.copy(), z.copy()
+        shift, unit = self.maps.shift, self.maps.unit
+        softness, moved = self.maps.scale.copy(), z.copy()
         for i in np.flatnonzero(np.isin(self.free, self._walls)):
             k = self.free[i]
-            v = (shift[k] + kernel.WALL_UNIT * z[..., i]) / softness[k]
+            v = (shift[k] + unit[k] * z[..., i]) / softness[k]
             x = softness[k] * np.logaddexp(0.0, v)
             softness[k] = max(_SOFTNESS * x.std(), np.finfo(float).tiny)
-            moved[..., i] = (behind_wall(x, softness[k]) - shift[k]) / kernel.WALL_UNIT
+            moved[..., i] = (behind_wall(x, softness[k]) - shift[k]) / unit[k]
         return replace(self, maps=self.maps._replace(scale=softness)), moved
 
     def in_units_of(self, other: "Coordinates") -> "Coordinates":
         """The same coordinates in units that another's draws gave, of one shape."""
-        scale = self.maps.scale.copy()
-        scale[self._walls] = other.maps.scale[self._walls]
-        return replace(self, maps=self.maps._replace(power=other.maps.power, scale=scale))
+        walls = self._walls
+        columns = {name: getattr(self.maps, name).copy() for name in ("shift", "scale", "unit")}
+        for name, column in columns.items():
+            column[walls] = getattr(other.maps, name)[walls]
+        return replace(self, maps=self.maps._replace(power=other.maps.power, **columns))
 
     def _vectors(self, z: Floats, given: Floats) -> Floats:
         """Theta of points, (..., n) -> (..., n_theta), with what is given."""

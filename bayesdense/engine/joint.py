@@ -28,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 #: gradient costs as much as the grid has nodes), and how often.
 _FINE_ENOUGH, _FINER, _MOST_REFINEMENTS = 0.005, 0.8, 9
 #: The pilot run, from whose draws the main run is whitened.
-_PILOT_TUNE, _PILOT_DRAWS = 150, 150
+_PILOT_TUNE, _PILOT_DRAWS = 100, 150
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,8 +33,8 @@ _PINNED_SCALE = 0.3
 #: Where walled coordinates of the loss law have their 0: -log of what is left of the loss above its
 #: floor, and of the share in that which falls with size.
 _WALLED = MappingProxyType({"loss_floor": 0.1, "param_coef": math.log(2.0)})
-#: Largest softness of a wall until draws say how near it is.
-_SOFTNESS = 0.1
+#: Largest softness of a wall until draws say how near it is, and largest unit of its coordinate.
+_SOFTNESS, _WALL_UNIT = 0.1, 0.15
 
 
 def coordinates(
@@ -220,7 +220,7 @@ class _Tables:
     def wall(self, at: slice | Ints, guess: Floats) -> None:
         """Coordinates that end at a wall, 0 being where x is a guess."""
         softness = np.minimum(_SOFTNESS, guess / 2)
-        self._scale[at] = softness
+        self._scale[at], self._unit[at] = softness, np.minimum(_WALL_UNIT, guess)
         self._shift[at] = behind_wall(guess, softness)
 
     def pair(self, given: Sequence[str]) -> None:
