@@ -92,12 +92,12 @@ class Maps(NamedTuple):
     With a = shift + theta[shift_at] and b = scale * theta[scale_at]^power (terms with index -1
     absent):
     LINEAR unit (a + b z), EXPONENTIAL unit exp(a + b z), HALF_NORMAL b Q(z), LOGISTIC
-    expit(a + B(z)), WALL 1 - exp(-x) with x > 0 of a + unit z (`_walled`), `scale` being how soft the
-    wall is. LAW entries belong to the loss laws, `log_centre` being the log of each
-    benchmark's loss at the ladder's centre; MAP entries, ceiling and midpoint, to the score maps:
-    `level` is a guess, `log_params_ratio` and `log_tokens_ratio` say where. Floors of losses and
-    these ceilings lie behind walls, too. PAIR entries are discrepancy_sd and protocol_sd of one
-    benchmark, of which scores pin the sum of squares.
+    expit(a + B(z)), WALL 1 - exp(-x) with x > 0 of a + unit z (`_walled`), `scale` being how soft
+    the wall is. LAW entries belong to the loss laws, `log_centre` being the log of each benchmark's
+    loss at the ladder's centre; MAP entries, ceiling and midpoint, to the score maps: `level` is a
+    guess, `log_params_ratio` and `log_tokens_ratio` say where. Floors of losses, shares of the term
+    in N and these ceilings lie behind walls, too. PAIR entries are discrepancy_sd and protocol_sd
+    of one benchmark, of which scores pin the sum of squares.
     """
 
     form: Ints
