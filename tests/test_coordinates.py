@@ -382,6 +382,56 @@ def test_effects_whose_sd_is_away_from_zero_are_partly_centred(spread: float, po
     np.testing.assert_allclose(moved[..., where.blocks["family_effect"]], effects / units)
 
 
+def test_walls_are_as_soft_as_draws_are_wide() -> None:
+    """A wall changes with the draws, what they say does not; beyond it coordinates are linear."""
+    _, _, where = laid_out("joint")
+    z = where.start + np.random.default_rng(1).normal(0, 0.5, (2, 50, where.size))
+    found, moved = where.softened(z)
+    before, after = where.natural(z), found.natural(moved)
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, rtol=1e-9, err_msg=name)
+    block = where.blocks["score_floor"]
+    x = -np.log1p(-before["score_floor"])
+    np.testing.assert_allclose(found.maps.scale[block], 0.15 * x.std(axis=(0, 1)))
+    far = x > 10 * found.maps.scale[block]
+    linear = found.maps.shift[block] + found.maps.unit[block] * moved[..., block]
+    assert far.mean() > 0.2
+    np.testing.assert_allclose(linear[far], x[far], rtol=1e-3)
+
+
+def test_coordinates_in_the_units_of_others_mean_the_same() -> None:
+    """Of other data walls would lie elsewhere, and a whitening learnt here say something else."""
+    spec, data, where = laid_out("joint")
+    better = replace(data.joint.scores, score=0.5 + 0.4 * data.joint.scores.score)
+    other = coordinates_of(spec, replace(data, scores=better))
+    z = where.start + np.random.default_rng(1).normal(0, 0.3, (2, 50, where.size))
+    learnt, moved = where.softened(z)
+    found = other.in_units_of(learnt)
+    for name in ("loss_floor", "param_coef", "score_floor"):
+        expected = learnt.natural(moved)[name]
+        np.testing.assert_array_equal(found.natural(moved)[name], expected, err_msg=name)
+    walls = where.blocks["score_ceiling"]
+    assert (other.maps.shift[walls] != learnt.maps.shift[walls]).any()
+    np.testing.assert_array_equal(found.maps.shift[walls], learnt.maps.shift[walls])
+
+
+def test_two_sds_of_one_score_are_told_by_their_sum_of_squares() -> None:
+    """Where reports are replicated: the second coordinate moves their ratio alone."""
+    _, data, where = laid_out("joint")
+    assert data.reports is not None
+    paired = where.maps.form[where.blocks["protocol_sd"]] == kernel.PAIR
+    np.testing.assert_array_equal(np.flatnonzero(paired), np.unique(data.reports.benchmark_idx))
+    z = points(where, 1)[0]
+    after = z.copy()
+    after[where.blocks["protocol_sd"]] += 1.0
+    (one, two), (first, second) = (
+        (natural["discrepancy_sd"][paired], natural["protocol_sd"][paired])
+        for natural in (natural_at(where, z), natural_at(where, after))
+    )
+    np.testing.assert_allclose(np.hypot(first, second), np.hypot(one, two))
+    np.testing.assert_allclose(second / first, two / one * np.exp(0.3))
+
+
 def test_noise_that_no_data_pin_hangs_on_its_mean() -> None:
     """Entries without data are non-centred: they follow the mean; others do not."""
     spec, data = joint()

@@ -447,6 +447,14 @@ def test_normals_of_points(local: np.ndarray) -> None:
     np.testing.assert_allclose(whitening.normals(whitening.apply(zeta)), zeta, rtol=1e-9)
 
 
+def test_chains_begin_one_sd_off_the_mean() -> None:
+    """Where whitening is right the gradients there are 1, too; seeds give all corners."""
+    starts = np.array([sampling._start(3, seed) for seed in range(100)])
+    assert (np.abs(starts) == 1.0).all()
+    assert len(np.unique(starts, axis=0)) == 8
+    np.testing.assert_array_equal(starts[7], sampling._start(3, 7))
+
+
 def test_steps_are_as_small_as_the_model_asks() -> None:
     joint_spec, densities = load_spec("joint"), load_spec("trend_only")
     of_scores = coordinates_of(joint_spec, small_observations(joint_spec))
