@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 
 from bayesdense import derive
+from bayesdense.elementary import expit
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate
-from bayesdense.laws import expit
 from bayesdense.names import BENCHMARK, CHAIN, CI_PROB, DRAW, FAMILY, LLM, SCHEMA_VERSION
 from bayesdense.results import Fit
 from bayesdense.statements import format_number

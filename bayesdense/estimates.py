@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from arviz_stats.sampling_diagnostics import mcse
 
+from bayesdense.conversions import doubling_time_days, growth_rate_per_year
 from bayesdense.errors import BayesdenseError
-from bayesdense.laws import doubling_time_days, growth_rate_per_year
 from bayesdense.names import CHAIN, CI_PROB, DAYS_PER_MONTH, DRAW, INNER_CI_PROB
 from bayesdense.statements import format_number, format_probability
 
@@ -257,7 +257,7 @@ def _days(growth: float) -> float:
     return float(_signed_days(growth)) if growth > 0.0 else math.inf
 
 
-def _signed_days(growth: Any) -> Any:  # noqa: ANN401  (number or array, as in laws.py)
+def _signed_days(growth: Any) -> Any:  # noqa: ANN401  (number or array, as in conversions.py)
     """Doubling time in days at growth rates; slower than the largest float is infinite."""
     with np.errstate(over="ignore"):
         return doubling_time_days(growth)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from bayesdense.laws import Array, expit, log1p_exp, logit
+from bayesdense.elementary import Array, expit, log1p_exp, logit
 
 #: Below this many hits or misses, n S (1 - S) of the observed score, its logit is far from normal.
 FEW_ITEMS = 10.0

@@ -232,13 +232,15 @@ def _tailed(z: float, scale: float, tail: float) -> tuple[float, float]:
 
 
 @compiled()
-def _walled(v: float, softness: float) -> tuple[float, float, float]:
-    """Positive x = s log(1 + exp(v / s)), dx/dv and its log: x is v itself far from the wall at 0.
+def _walled(z: Floats, maps: Maps, k: int) -> tuple[float, float, float]:
+    """Positive x = s log(1 + exp(v / s)) of v = shift + unit z, dx/dv and its log.
 
-    What hangs on x linearly does so on v, down to a few s from the wall; behind it the density
-    falls like exp(v / s), so that s must not be small beside the spread of v.
+    x is v itself far from the wall at 0. What hangs on x linearly does so on v, down to a few s
+    (`scale`) from the wall; behind it the density falls like exp(v / s), so that s must not be
+    small beside the spread of v.
     """
-    q = v / softness
+    softness = maps.scale[k]
+    q = (maps.shift[k] + maps.unit[k] * z[k]) / softness
     log_slope = -_softplus(-q)
     return softness * _softplus(q), math.exp(log_slope), log_slope
 
@@ -259,13 +261,13 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
             continue
         log_loss = maps.log_centre[j] + z[slots.token_coef + j]
         k = slots.param_coef + j
-        x, _, log_slope = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])
+        x, _, log_slope = _walled(z, maps, k)
         log_s, log_r = -x, math.log(-math.expm1(-x))
         log_jacobian += log_s + math.log(maps.unit[k]) + log_slope
         log_reducible = 0.0
         if slots.loss_floor >= 0:
             k = slots.loss_floor + j
-            x, _, log_slope = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])
+            x, _, log_slope = _walled(z, maps, k)
             log_reducible = -x
             theta[k] = -math.exp(log_loss) * math.expm1(log_reducible)
             log_jacobian += log_loss + 2 * log_reducible + math.log(maps.unit[k]) + log_slope
@@ -296,7 +298,7 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
             theta[k] = scale * q
             log_jacobian += math.log(0.5 * scale) + 0.5 * q * q - 0.5 * z[k] * z[k]
         elif form == WALL:
-            x, _, log_slope = _walled(shift + maps.unit[k] * z[k], scale)
+            x, _, log_slope = _walled(z, maps, k)
             theta[k] = -math.expm1(-x)
             log_jacobian += math.log(maps.unit[k]) + log_slope - x
         else:
@@ -354,7 +356,7 @@ def _unpack_map(z: Floats, maps: Maps, slots: Slots, theta: Floats, j: int) -> f
     k = slots.score_ceiling + j
     level = maps.level[j] + z[slots.loss_midpoint + j]
     log_p, log_short = -_softplus(-level), -_softplus(level)
-    h, _, log_slope = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])
+    h, _, log_slope = _walled(z, maps, k)
     log_sigma = math.log(-math.expm1(log_short - h))
     n_power, d_power = _powers(maps, slots, theta, j)
     loss = theta[slots.param_coef + j] * n_power + theta[slots.token_coef + j] * d_power
@@ -416,7 +418,7 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
             out[k] = gradient[k] * scale * slope + q * slope - z[k]
             continue
         if form == WALL:
-            slope = _walled(maps.shift[k] + maps.unit[k] * z[k], scale)[1]
+            slope = _walled(z, maps, k)[1]
             inner = gradient[k] * (1 - theta[k]) - 1.0
             out[k] = maps.unit[k] * (inner * slope + (1 - slope) / scale)
             continue
@@ -446,14 +448,14 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
         out[n] = gradient[n] * theta[n] + 1.0
         out[d] = gradient[d] * theta[d] + 1.0
         k = slots.param_coef + j
-        slope = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])[1]
+        slope = _walled(z, maps, k)[1]
         inner = out[n] - d_a - 1.0 + (d_b - out[d]) * a / b
         out[slots.token_coef + j] = d_a + d_b + 2.0
         out[k] = maps.unit[k] * (inner * slope + (1 - slope) / maps.scale[k])
         if slots.loss_floor >= 0:
             k = slots.loss_floor + j
             whole = math.exp(maps.log_centre[j] + z[slots.token_coef + j])
-            x, slope, _ = _walled(maps.shift[k] + maps.unit[k] * z[k], maps.scale[k])
+            x, slope, _ = _walled(z, maps, k)
             out[slots.token_coef + j] += gradient[k] * theta[k] + 1.0
             inner = d_a + d_b - gradient[k] * whole * math.exp(-x) - out[n] - out[d] + 2.0
             out[k] = maps.unit[k] * ((1 - slope) / maps.scale[k] - inner * slope)
@@ -469,17 +471,17 @@ def _pull_back_map(
     at_ceiling, at_midpoint = slots.score_ceiling + j, slots.loss_midpoint + j
     floor, slope = theta[at_floor], theta[at_slope]
     d_ceiling, d_midpoint = gradient[at_ceiling], gradient[at_midpoint]
-    level, softness = maps.level[j] + z[at_midpoint], maps.scale[at_ceiling]
+    level = maps.level[j] + z[at_midpoint]
     p, log_short = math.exp(-_softplus(-level)), -_softplus(level)
     short = math.exp(log_short)
-    h, wall, _ = _walled(maps.shift[at_ceiling] + maps.unit[at_ceiling] * z[at_ceiling], softness)
+    h, wall, _ = _walled(z, maps, at_ceiling)
     down, sigma = math.exp(-h), -math.expm1(log_short - h)
     above = -short * math.expm1(-h) / sigma  # (1 - c) / (1 - d)
     out[at_midpoint] = (d_ceiling * (1 - floor) * above + d_midpoint / slope) * p / sigma
     out[at_midpoint] += 1 - 2 * p - 2 * down * p * short / sigma
     inner = d_midpoint / slope - d_ceiling * (1 - floor) * p * short * down / sigma
     inner = (inner - 2 * short * down) / sigma
-    out[at_ceiling] = maps.unit[at_ceiling] * (inner * wall + (1 - wall) / softness)
+    out[at_ceiling] = maps.unit[at_ceiling] * (inner * wall + (1 - wall) / maps.scale[at_ceiling])
     gradient[at_floor] += d_ceiling * above - 1 / (1 - floor)
     shift = math.log(sigma) - log_short + h
     gradient[at_slope] -= d_midpoint * shift / (slope * slope) + 1 / slope

@@ -8,10 +8,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from bayesdense.elementary import expit
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
 from bayesdense.items import draw_score
-from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import (
     BENCHMARK,
     CHAIN,
@@ -22,6 +23,7 @@ from bayesdense.names import (
     SCHEMA_VERSION,
 )
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_logit_score
 
 _SAMPLE_DIMS = (CHAIN, DRAW)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from bayesdense.laws import Array
+from bayesdense.elementary import Array
 
 # PyTensor and NumPy share names of functions, not a type.
 type Library = Any

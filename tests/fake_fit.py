@@ -8,10 +8,10 @@ import numpy as np
 import xarray as xr
 
 from bayesdense.items import item_variance
-from bayesdense.laws import logistic_logit_score
 from bayesdense.names import UNITS
 from bayesdense.options import options_of
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.spec import ModelSpec, load_spec, spec_from_dict
 
 BENCHMARKS = ("MMLU", "BBH")

@@ -17,13 +17,15 @@ from scipy.stats import norm
 
 from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset, load_dataset
+from bayesdense.elementary import expit
 from bayesdense.errors import BayesdenseError, SpecError
-from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.observations import Observations, observe
 from bayesdense.point.records import fit_line
 from bayesdense.proper_scores import clustered_mean, crps, mixture_log_score
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.simulate import simulate_dataset, write_dataset
 from bayesdense.spec import load_spec
 from bayesdense.studies import backtest as study

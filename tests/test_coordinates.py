@@ -373,7 +373,7 @@ def test_effects_whose_sd_is_away_from_zero_are_partly_centred(spread: float, po
     z = np.random.default_rng(1).normal(size=(2, 50, where.size))
     block = where.blocks["family_sd"]
     z[..., block] = 0.5 + spread * z[..., block]
-    found, moved = where.partly_centred(z)
+    found, moved = where.suited_to(z)
     before, after = where.natural(z), found.natural(moved)
     for name, value in before.items():
         np.testing.assert_allclose(after[name], value, rtol=1e-12)
@@ -386,7 +386,7 @@ def test_walls_are_as_soft_as_draws_are_wide() -> None:
     """A wall changes with the draws, what they say does not; beyond it coordinates are linear."""
     _, _, where = laid_out("joint")
     z = where.start + np.random.default_rng(1).normal(0, 0.5, (2, 50, where.size))
-    found, moved = where.softened(z)
+    found, moved = where.suited_to(z)
     before, after = where.natural(z), found.natural(moved)
     for name, value in before.items():
         np.testing.assert_allclose(after[name], value, rtol=1e-9, err_msg=name)
@@ -405,7 +405,7 @@ def test_coordinates_in_the_units_of_others_mean_the_same() -> None:
     better = replace(data.joint.scores, score=0.5 + 0.4 * data.joint.scores.score)
     other = coordinates_of(spec, replace(data, scores=better))
     z = where.start + np.random.default_rng(1).normal(0, 0.3, (2, 50, where.size))
-    learnt, moved = where.softened(z)
+    learnt, moved = where.suited_to(z)
     found = other.in_units_of(learnt)
     for name in ("loss_floor", "param_coef", "score_floor"):
         expected = learnt.natural(moved)[name]

@@ -19,10 +19,11 @@ from bayesdense.estimates import tails
 from bayesdense.fit_tree import constant_data
 from bayesdense.forecasting import first_reached, forecast
 from bayesdense.items import item_variance
-from bayesdense.laws import chinchilla_loss, logistic_logit_score, logistic_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.observations import observe
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_logit_score, logistic_score
 from bayesdense.spec import load_spec
 from bayesdense.stacking import stacked_forecast
 

@@ -12,12 +12,14 @@ from program import hold, invoke
 from scipy import stats
 
 from bayesdense.dataset import Dataset, load_dataset
+from bayesdense.elementary import expit
 from bayesdense.errors import BayesdenseError
 from bayesdense.frozen import freeze_forecast, load_forecast, score_forecast
 from bayesdense.items import item_variance
-from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_logit_score
 
 LAST = "2023-06-01"
 

@@ -9,6 +9,7 @@ from scipy.special import gammaln, logsumexp
 from scipy.stats import binom, norm
 
 from bayesdense.components.score_map import _count_logp, _draw_count
+from bayesdense.elementary import expit, logit
 from bayesdense.items import (
     COUNT_NODES,
     FEW_ITEMS,
@@ -19,7 +20,6 @@ from bayesdense.items import (
     log_binomial,
     logit_of_score,
 )
-from bayesdense.laws import expit, logit
 
 
 def log_count(k: float, n: float, mean: float, sd: float) -> float:

@@ -32,10 +32,11 @@ from bayesdense.engine.whiten import linear, unwhitened
 from bayesdense.items import COUNT_LOG_WEIGHTS, COUNT_NODES, count_terms, item_variance
 from bayesdense.items import log_binomial as log_binomial_of
 from bayesdense.kernel import Cells, grid_over, log_marginal, make_grid
-from bayesdense.laws import chinchilla_loss, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.observations import LossData, Observations, observe
 from bayesdense.prior_draws import draw_priors
 from bayesdense.residuals import NUMPY, log_tails, normal_log_density
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.spec import ModelSpec, load_spec
 
 #: Python without rewrites but one: a graph that is called a hundred times is worth no compiler.

@@ -28,10 +28,11 @@ from bayesdense.engine.runs import as_dataset, coordinates_of
 from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.inference import fit_observations
 from bayesdense.items import item_variance
-from bayesdense.laws import chinchilla_loss, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.observations import LLMData, Observations, observe
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.sizes import family_log_likelihood
 from bayesdense.spec import ModelSpec, load_spec
 

@@ -10,11 +10,12 @@ from scipy.special import logit
 
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError
-from bayesdense.laws import chinchilla_loss, kaplan_loss, logistic_logit_score
+from bayesdense.laws import chinchilla_loss, kaplan_loss
 from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.observations import observe
 from bayesdense.point import point_estimate
 from bayesdense.prior_draws import draw_priors
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.simulate.datasets import looks_usable, simulate_observations
 from bayesdense.spec import ModelSpec, load_spec
 from bayesdense.studies.made_worlds import (

@@ -21,7 +21,7 @@ import bayesdense as bd
 from bayesdense import derive
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError, DatasetError
-from bayesdense.laws import chinchilla_loss, logistic_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import DAYS_PER_MONTH, DAYS_PER_YEAR, PLOT_KINDS
 from bayesdense.plots import style
 from bayesdense.plots.baseline import fitted_dataset
@@ -35,6 +35,7 @@ from bayesdense.plots.score_map import score_map_table
 from bayesdense.plots.sizes import densities_table, sizes_table
 from bayesdense.plots.trend import trend_table
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_score
 
 mpl.use("Agg")
 

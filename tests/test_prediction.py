@@ -10,12 +10,13 @@ import xarray as xr
 from scipy import stats
 
 from bayesdense.dataset import load_dataset
+from bayesdense.elementary import expit
 from bayesdense.errors import BayesdenseError
-from bayesdense.laws import expit, logistic_score
 from bayesdense.observations import observe
 from bayesdense.prediction import predict
 from bayesdense.prior_draws import draw_priors
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_score
 from bayesdense.spec import load_spec
 
 SPEC = load_spec("joint")

@@ -14,10 +14,11 @@ from scipy import stats
 
 from bayesdense.errors import BayesdenseError, DatasetError, SpecError
 from bayesdense.items import item_variance
-from bayesdense.laws import chinchilla_loss, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import LAW_PARAMETERS, MAP_PARAMETERS
 from bayesdense.newcomers import observe_newcomers, read_newcomers, with_families
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.scoring import score
 
 HEAD = "llm,release_date,n_params,n_params_non_embedding,family,MMLU,BBH\n"

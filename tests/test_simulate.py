@@ -12,8 +12,8 @@ import xarray as xr
 from scipy import stats
 
 from bayesdense.dataset import Dataset, load_dataset
+from bayesdense.elementary import expit
 from bayesdense.errors import BayesdenseError, DatasetError, SpecError
-from bayesdense.laws import expit
 from bayesdense.observations import JointObservations, observe
 from bayesdense.predictive import posterior_predictive, prior_predictive
 from bayesdense.prior_draws import draw_priors

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from bayesdense.arrays import Floats, Ints
+from bayesdense.arrays import Floats
 from bayesdense.comparison.bridge import Bridge, LogDensities, bridge_from, halves, standard_normal
 from bayesdense.comparison.inverse import unconstrained
 from bayesdense.engine.runs import target_of
@@ -92,9 +92,4 @@ def log_determinant(whitening: Whitening) -> float:
     table = whitening.table
     own = table.bends[:, 5]
     root = np.abs(np.diag(table.matrix[table.dense]))
-    return float(np.log(root).sum() + np.log(own[_local(whitening)]).sum())
-
-
-def _local(whitening: Whitening) -> Ints:
-    """Coordinates with a normal of their own, beside those that hang on the dense ones."""
-    return np.setdiff1d(np.arange(len(whitening.table.bends)), whitening.table.dense)
+    return float(np.log(root).sum() + np.log(own[own > 0.0]).sum())

@@ -10,10 +10,11 @@ from bayesdense.components.score_map import ScoreMap
 from bayesdense.components.score_noise import ScoreNoise
 from bayesdense.components.tensor import Tensor
 from bayesdense.items import item_variance
-from bayesdense.laws import chinchilla_loss, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import LLM, SCORE_OBS
 from bayesdense.observations import JointObservations
 from bayesdense.prior_draws import draw_residuals
+from bayesdense.score_maps import logistic_logit_score
 
 
 def observe_scores(

@@ -11,9 +11,9 @@ from bayesdense.arrays import Floats
 from bayesdense.components.priors import variables
 from bayesdense.components.tensor import Tensor
 from bayesdense.items import count_terms, draw_score, item_variance, log_binomial
-from bayesdense.laws import logistic_logit_score
 from bayesdense.names import COUNT_OBS, POINT_OBS
 from bayesdense.observations import CalibrationData
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.spec import ModelSpec
 
 

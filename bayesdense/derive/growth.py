@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
+from bayesdense.conversions import growth_factor_per_year, orders_of_magnitude_per_year
 from bayesdense.derive.draws import SAMPLE_DIMS, variable_of, with_units
 from bayesdense.derive.facts import iso_date, last_release, window, years_since_origin
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, Probability, probability
-from bayesdense.laws import growth_factor_per_year, orders_of_magnitude_per_year
 from bayesdense.names import DAYS_PER_YEAR, GROUP, PAPER_SLOPE_PER_DAY
 from bayesdense.priors import Prior
 from bayesdense.results import Fit

@@ -135,12 +135,16 @@ class Coordinates:
             mask[self.blocks["family_effect"]] = True
         return mask[self.free]
 
-    def partly_centred(self, z: Floats) -> tuple["Coordinates", Floats]:
-        """Measure effects in units of the root of their sd, where draws show it to be away from 0.
+    def suited_to(self, z: Floats) -> tuple["Coordinates", Floats]:
+        """Choose the units of effects, and how soft walls are, by draws.
 
         Where data neither pin effects nor leave them open, neither units of their sd nor plain ones
         make them independent of it; with half the power they nearly are (Papaspiliopoulos, Roberts
-        and Sköld 2003, "Non-centered parameterisations for hierarchical models").
+        and Sköld 2003, "Non-centered parameterisations for hierarchical models"). Draws show it
+        where that sd stays away from 0.
+
+        What other parameters hang on is linear only beyond a few times a wall's softness; of one
+        that is hard beside the spread of draws, NUTS needs small steps.
 
         Parameters
         ----------
@@ -152,6 +156,11 @@ class Coordinates:
         tuple
             The coordinates, and the draws in them.
         """
+        centred, moved = self._partly_centred(z)
+        return centred._softened(moved)
+
+    def _partly_centred(self, z: Floats) -> tuple["Coordinates", Floats]:
+        """Measure effects in units of the root of their sd, where it is away from 0."""
         maps, theta = self.maps, self._vectors(z, np.zeros(self.n_theta))
         power, moved = maps.power.copy(), z.copy()
         for i, k in enumerate(self.free):
@@ -163,6 +172,18 @@ class Coordinates:
                 power[k] = PARTLY
                 moved[..., i] *= theta[..., at] ** (1 - PARTLY)
         return replace(self, maps=maps._replace(power=power)), moved
+
+    def _softened(self, z: Floats) -> tuple["Coordinates", Floats]:
+        """Make walls as soft as the spread of draws allows, and no softer."""
+        shift, unit = self.maps.shift, self.maps.unit
+        softness, moved = self.maps.scale.copy(), z.copy()
+        for i in np.flatnonzero(np.isin(self.free, self._walls)):
+            k = self.free[i]
+            v = (shift[k] + unit[k] * z[..., i]) / softness[k]
+            x = softness[k] * np.logaddexp(0.0, v)
+            softness[k] = max(_SOFTNESS * x.std(), np.finfo(float).tiny)
+            moved[..., i] = (behind_wall(x, softness[k]) - shift[k]) / unit[k]
+        return replace(self, maps=self.maps._replace(scale=softness)), moved
 
     @property
     def _walls(self) -> Ints:
@@ -176,32 +197,6 @@ class Coordinates:
             if name in self.blocks:
                 is_walled[self.blocks[name]] |= self.maps.form[self.blocks[name]] == form
         return np.flatnonzero(is_walled)
-
-    def softened(self, z: Floats) -> tuple["Coordinates", Floats]:
-        """Make walls as soft as the spread of draws allows, and no softer.
-
-        What other parameters hang on is linear only beyond a few times a wall's softness; of one
-        that is hard beside the spread, NUTS needs small steps.
-
-        Parameters
-        ----------
-        z
-            Draws, (chain, draw, n).
-
-        Returns
-        -------
-        tuple
-            The coordinates, and the draws in them.
-        """
-        shift, unit = self.maps.shift, self.maps.unit
-        softness, moved = self.maps.scale.copy(), z.copy()
-        for i in np.flatnonzero(np.isin(self.free, self._walls)):
-            k = self.free[i]
-            v = (shift[k] + unit[k] * z[..., i]) / softness[k]
-            x = softness[k] * np.logaddexp(0.0, v)
-            softness[k] = max(_SOFTNESS * x.std(), np.finfo(float).tiny)
-            moved[..., i] = (behind_wall(x, softness[k]) - shift[k]) / unit[k]
-        return replace(self, maps=self.maps._replace(scale=softness)), moved
 
     def in_units_of(self, other: "Coordinates") -> "Coordinates":
         """The same coordinates in units that another's draws gave, of one shape."""

@@ -140,8 +140,7 @@ def learnt(target: Target, pilot: Draws) -> tuple[Target, Whitening]:
 
     Effects of families are whitened by Hessians at draws, all else by draws and their gradients.
     """
-    where, z = target.coordinates.partly_centred(pilot.z)
-    where, z = where.softened(z)
+    where, z = target.coordinates.suited_to(pilot.z)
     used = replace(target, coordinates=where)
 
     def density(whitening: Whitening) -> LogDensity:

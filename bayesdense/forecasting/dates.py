@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from bayesdense import derive, laws
+from bayesdense import derive
+from bayesdense.elementary import LOG_2
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, probability
 from bayesdense.forecasting.ahead import Ahead, band, pooled
@@ -162,7 +163,7 @@ def _corollaries(parts: Sequence[Ahead], hardware_doubling_years: float) -> dict
     Xiao et al. 2025, corollaries 1 and 2: with H = 2.1 years they print 88 days.
     """
     growth = _growth(parts, None)
-    rate = growth.draws + laws.LOG_2 / hardware_doubling_years
+    rate = growth.draws + LOG_2 / hardware_doubling_years
     combined = Estimate("growth with hardware", rate.assign_attrs(units="1/year"), growth.at)
     return {
         "size_halving_days": DoublingTime(growth).to_dict(),

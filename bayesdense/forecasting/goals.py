@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from bayesdense import derive, laws
+from bayesdense import derive, elementary, laws, score_maps
 from bayesdense.arrays import Floats
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
@@ -140,11 +140,11 @@ def _log_size_of(fit: Fit, benchmark: str, value: float, other_protocol: float) 
     on_map: Any = value
     if "protocol_offset" in theta:
         shift = other_protocol * theta["protocol_offset"].transpose(CHAIN, DRAW).to_numpy()
-        on_map = laws.expit(laws.logit(value) - shift)
+        on_map = elementary.expit(elementary.logit(value) - shift)
     log_tokens = math.log(fit.spec.options.reference_tokens) - float(
         fit.variable("constant_data", "log_tokens_centre")
     )
-    loss = laws.logistic_score_loss(on_map, *curve)
+    loss = score_maps.logistic_score_loss(on_map, *curve)
     ratio = laws.chinchilla_log_params(loss, log_tokens, *law)
     return np.asarray(ratio + float(fit.variable("constant_data", "log_params_centre")))
 

@@ -13,10 +13,10 @@ from scipy import special
 from bayesdense import derive
 from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset
+from bayesdense.elementary import expit
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
 from bayesdense.frozen.file import FrozenForecast, load_forecast
-from bayesdense.laws import expit
 from bayesdense.names import CHAIN, DRAW, FAMILY, LLM, SCHEMA_VERSION
 from bayesdense.newcomers import (
     Cell,

@@ -11,7 +11,7 @@ from scipy.stats import gaussian_kde
 
 from bayesdense import derive
 from bayesdense.arrays import Floats
-from bayesdense.laws import LOG_2
+from bayesdense.elementary import LOG_2
 from bayesdense.names import (
     CI_PROB,
     DAYS_PER_MONTH,

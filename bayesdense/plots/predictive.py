@@ -8,8 +8,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from bayesdense.arrays import Floats
+from bayesdense.elementary import expit
 from bayesdense.errors import BayesdenseError
-from bayesdense.laws import expit
 from bayesdense.names import BENCHMARK, CHAIN, DRAW
 from bayesdense.plots.benchmarks import benchmarks, entries, one_panel
 from bayesdense.plots.style import BLUE, INK, fill_bands, styled

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from bayesdense.arrays import Floats
-from bayesdense.laws import expit, logistic_score
+from bayesdense.elementary import expit
 from bayesdense.names import BENCHMARK, MAP_PARAMETERS
 from bayesdense.plots.benchmarks import entries, loss_units, one_panel, require_benchmarks
 from bayesdense.plots.labels import short
@@ -17,6 +17,7 @@ from bayesdense.plots.loss_law import mean_loss
 from bayesdense.plots.style import BLUE, GREEN, INK, PAPER, VERMILLION, fill_bands, styled
 from bayesdense.plots.summaries import band_columns, layer, layers
 from bayesdense.results import Fit
+from bayesdense.score_maps import logistic_score
 from bayesdense.statements import format_count, format_number
 from bayesdense.wording import listing
 

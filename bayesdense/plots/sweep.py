@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bayesdense.conversions import growth_rate_per_year
 from bayesdense.errors import BayesdenseError
-from bayesdense.laws import growth_rate_per_year
 from bayesdense.names import DAYS_PER_MONTH
 from bayesdense.plots.style import BLUE, INK, MUTED, OUTER, WIDTH, axes_or_new, new_figure, styled
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from bayesdense import derive
 from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset
-from bayesdense.laws import LOG_2
+from bayesdense.elementary import LOG_2
 from bayesdense.names import DAYS_PER_MONTH, LLM
 from bayesdense.plots.baseline import PUBLISHED, paper_records
 from bayesdense.plots.labels import label_points

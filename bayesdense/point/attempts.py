@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesdense.arrays import Floats, Ints
-from bayesdense.laws import doubling_time_days
+from bayesdense.conversions import doubling_time_days
 from bayesdense.names import CI_PROB, DAYS_PER_YEAR
 from bayesdense.point.records import MIN_RECORDS, fit_line
 

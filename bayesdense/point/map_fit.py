@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 from scipy.optimize import least_squares, nnls
 
-from bayesdense import laws
+from bayesdense import elementary, score_maps
 from bayesdense.arrays import Floats
 
 _TOLERANCE = 1e-12
@@ -28,16 +28,16 @@ class ScoreMap:
 
     @property
     def _shape(self) -> tuple[float, float, float, float]:
-        """Parameters in the order of `laws.logistic_score`."""
+        """Parameters in the order of `score_maps.logistic_score`."""
         return (self.score_floor, self.score_ceiling, self.score_slope, self.loss_midpoint)
 
     def score(self, loss: Floats | float) -> Floats:
         """Score at a loss."""
-        return np.asarray(laws.logistic_score(loss, *self._shape))
+        return np.asarray(score_maps.logistic_score(loss, *self._shape))
 
     def loss(self, score: Floats | float) -> Floats:
         """Loss at a score; -inf at or above the ceiling, +inf at or below the floor."""
-        return np.asarray(laws.logistic_score_loss(score, *self._shape))
+        return np.asarray(score_maps.logistic_score_loss(score, *self._shape))
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as in the output of `point`."""
@@ -94,7 +94,7 @@ def fit_score_map(loss: Floats, score: Floats, *, pseudo_point: bool = True) -> 
 def _residuals(theta: Floats, loss: Floats, score: Floats) -> Floats:
     """Misfit at (floor, height, log slope, midpoint)."""
     floor, height, log_slope, midpoint = theta
-    position = laws.expit(-np.exp(log_slope) * (loss - midpoint))
+    position = elementary.expit(-np.exp(log_slope) * (loss - midpoint))
     return np.asarray(floor + height * position - score)
 
 
@@ -102,7 +102,7 @@ def _jacobian(theta: Floats, loss: Floats, score: Floats) -> Floats:
     """Differentiate `_residuals`; `score` drops out."""
     _, height, log_slope, midpoint = theta
     slope = np.exp(log_slope)
-    position = laws.expit(-slope * (loss - midpoint))
+    position = elementary.expit(-slope * (loss - midpoint))
     rise = height * position * (1.0 - position) * slope
     return np.column_stack(
         [np.ones_like(loss), position, -rise * (loss - midpoint), rise * np.ones_like(loss)]
@@ -116,7 +116,7 @@ def _sum_of_squares(theta: Floats, loss: Floats, score: Floats) -> float:
 
 def _descend(loss: Floats, score: Floats, slope: float, midpoint: float, width: float) -> Floats:
     """Local optimum from a start, its floor and height by linear least squares."""
-    columns = np.column_stack([np.ones_like(loss), laws.expit(-slope * (loss - midpoint))])
+    columns = np.column_stack([np.ones_like(loss), elementary.expit(-slope * (loss - midpoint))])
     floor, height = nnls(columns, score)[0]
     start = [min(max(floor, 1e-6), 0.9), min(max(height, 1e-3), 4.9), np.log(slope), midpoint]
     margin = 3.0 * width

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesdense import laws
+from bayesdense import conversions
 from bayesdense.arrays import Floats, Ints
 from bayesdense.names import DAYS_PER_YEAR
 
@@ -29,7 +29,7 @@ class RecordLine:
         """Days in which the line doubles; None without a line or where it does not rise."""
         if self.slope_per_day is None or self.slope_per_day <= 0.0:
             return None
-        return float(laws.doubling_time_days(DAYS_PER_YEAR * self.slope_per_day))
+        return float(conversions.doubling_time_days(DAYS_PER_YEAR * self.slope_per_day))
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as in the output of `point`."""

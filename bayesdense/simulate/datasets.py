@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError
-from bayesdense.laws import chinchilla_loss, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import (
     CHAIN,
     DRAW,
@@ -25,6 +25,7 @@ from bayesdense.names import (
 )
 from bayesdense.observations import CalibrationData, JointObservations, Observations, observe
 from bayesdense.prior_draws import draw_priors
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.simulate.folder import Tables, write_dataset
 from bayesdense.simulate.reports import simulate_reports
 from bayesdense.simulate.story import HELDOUT_OBS, replicate

@@ -5,7 +5,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesdense.arrays import Floats
-from bayesdense.laws import expit
+from bayesdense.elementary import expit
 from bayesdense.observations import JointObservations
 from bayesdense.simulate.story import score_moments
 from bayesdense.spec import ModelSpec

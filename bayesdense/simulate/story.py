@@ -6,8 +6,9 @@ import numpy as np
 import xarray as xr
 
 from bayesdense.arrays import Floats, Ints
+from bayesdense.elementary import expit
 from bayesdense.items import draw_score, item_variance, logit_of_score
-from bayesdense.laws import chinchilla_loss, expit, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import (
     BENCHMARK,
     FAMILY,
@@ -22,6 +23,7 @@ from bayesdense.names import (
 )
 from bayesdense.observations import JointObservations, LLMData, Observations, trend_on
 from bayesdense.prior_draws import draw_residuals, residual_parameters
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.spec import ModelSpec
 from bayesdense.trends.base import labelled
 

@@ -9,9 +9,10 @@ from scipy.special import gammaln, logsumexp
 from bayesdense.arrays import Floats, Ints
 from bayesdense.items import count_terms, item_variance, log_binomial
 from bayesdense.kernel import Grid
-from bayesdense.laws import chinchilla_loss, logistic_logit_score
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import CHAIN, DRAW, POINT_OBS
 from bayesdense.observations import JointObservations, LossData
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.sizes import normal
 from bayesdense.sizes.blocks import block_of, cells_of, families_of, members_of, rule_of
 from bayesdense.sizes.compiled import family_terms, log_likelihood, residual_table

@@ -15,9 +15,10 @@ import xarray as xr
 
 from bayesdense import residuals
 from bayesdense.arrays import Floats, Ints
+from bayesdense.elementary import logit
 from bayesdense.items import item_variance
 from bayesdense.kernel import SIZE_MARGIN, Cells, Grid, grid_over
-from bayesdense.laws import chinchilla_loss, logistic_logit_score, logit
+from bayesdense.laws import chinchilla_loss
 from bayesdense.names import (
     BENCHMARK,
     CHAIN,
@@ -29,6 +30,7 @@ from bayesdense.names import (
     TREND_DIMS,
 )
 from bayesdense.observations import JointObservations, trend_on
+from bayesdense.score_maps import logistic_logit_score
 from bayesdense.spec import ModelSpec
 from bayesdense.trends import TrendOn, trend_named
 

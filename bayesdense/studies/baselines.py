@@ -13,8 +13,8 @@ from scipy.special import ndtri
 
 from bayesdense.arrays import Floats, Ints
 from bayesdense.dataset import Dataset
+from bayesdense.elementary import expit
 from bayesdense.items import logit_of_score
-from bayesdense.laws import expit
 from bayesdense.observations import LLMData, ScoreData
 from bayesdense.point import point_estimate
 from bayesdense.point.estimate import PointEstimate

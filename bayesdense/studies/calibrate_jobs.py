@@ -12,11 +12,11 @@ from scipy.stats import t as student_t
 from bayesdense import derive
 from bayesdense.arrays import Floats
 from bayesdense.checks.sampling import Sampling, sampling
+from bayesdense.conversions import doubling_time_days
 from bayesdense.errors import BayesdenseError
 from bayesdense.inference import counts_of, fit_observations
 from bayesdense.jobs import Job, job_function
 from bayesdense.jobs.seeds import seeds_of
-from bayesdense.laws import doubling_time_days
 from bayesdense.names import (
     CHAIN,
     CI_PROB,

@@ -8,8 +8,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdense.arrays import Floats, Ints
+from bayesdense.elementary import expit
 from bayesdense.errors import SpecError
-from bayesdense.laws import expit
 from bayesdense.names import CHAIN, DAYS_PER_YEAR, DRAW, FAMILY, LLM
 from bayesdense.observations import JointObservations, LLMData, Observations
 from bayesdense.proper_scores import mixture_log_score

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset
+from bayesdense.elementary import expit
 from bayesdense.errors import BayesdenseError
 from bayesdense.items import draw_score, item_variance, logit_of_score
-from bayesdense.laws import expit, kaplan_loss, richards_logit_score
+from bayesdense.laws import kaplan_loss
 from bayesdense.names import (
     BENCHMARK,
     CHAIN,
@@ -38,6 +39,7 @@ from bayesdense.names import (
 from bayesdense.observations import JointObservations, Observations, ScoreData, observe
 from bayesdense.point.records import running_records
 from bayesdense.prior_draws import draw_priors
+from bayesdense.score_maps import richards_logit_score
 from bayesdense.simulate.datasets import replicated_observations
 from bayesdense.simulate.story import law_at, map_at, replicate, score_moments, trend_at
 from bayesdense.spec import ModelSpec

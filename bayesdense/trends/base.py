@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from bayesdense.arrays import Floats, Ints
-from bayesdense.laws import Array, positive_part
+from bayesdense.elementary import Array, positive_part
 from bayesdense.names import DAYS_PER_YEAR, GROUP, KNOT, QUARTER, WAVE
 from bayesdense.trends.grids import n_waves, quarters
 

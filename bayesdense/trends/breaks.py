@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from bayesdense.arrays import Floats
+from bayesdense.elementary import Array
 from bayesdense.errors import SpecError
-from bayesdense.laws import Array
 from bayesdense.trends.base import Mixture, Named, Theta, Trend, TrendData, after
 from bayesdense.trends.grids import break_dates
 from bayesdense.wording import told

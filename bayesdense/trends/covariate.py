@@ -6,8 +6,8 @@ value is another quantity than growth, and not a better one.
 
 from typing import Final
 
+from bayesdense.elementary import Array
 from bayesdense.errors import SpecError
-from bayesdense.laws import Array
 from bayesdense.trends.base import Theta, Trend, TrendData
 from bayesdense.wording import told
 

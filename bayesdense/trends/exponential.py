@@ -1,6 +1,6 @@
 """Exponential growth of density: the paper's law (Xiao et al. 2025, eq. 5)."""
 
-from bayesdense.laws import Array
+from bayesdense.elementary import Array
 from bayesdense.trends.base import Theta, Trend, TrendData
 
 

@@ -1,6 +1,6 @@
 """No growth at all: the null hypothesis."""
 
-from bayesdense.laws import Array
+from bayesdense.elementary import Array
 from bayesdense.trends.base import Theta, Trend, TrendData
 
 

@@ -7,7 +7,7 @@ Gompertz 1825; Meade and Islam 2006, International Journal of Forecasting 22:519
 
 import numpy as np
 
-from bayesdense.laws import Array
+from bayesdense.elementary import Array
 from bayesdense.trends.base import Theta, Trend, TrendData
 
 

@@ -11,7 +11,7 @@ Computing 33:17.
 
 import numpy as np
 
-from bayesdense.laws import Array
+from bayesdense.elementary import Array
 from bayesdense.names import WAVE
 from bayesdense.trends.base import Theta, Trend, TrendData, clamp
 from bayesdense.trends.grids import LENGTH_SCALE, wave_interval

@@ -6,8 +6,8 @@ Gelman and Hill 2007, Data analysis using regression and multilevel models, ch. 
 intercepts and slopes).
 """
 
+from bayesdense.elementary import Array
 from bayesdense.errors import SpecError
-from bayesdense.laws import Array
 from bayesdense.names import GROUP
 from bayesdense.trends.base import Theta, Trend, TrendData
 from bayesdense.wording import told

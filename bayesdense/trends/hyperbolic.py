@@ -7,7 +7,7 @@ von Foerster, Mora and Amiot 1960, Science 132:1291; Johansen and Sornette 2001,
 
 import numpy as np
 
-from bayesdense.laws import Array, positive_part
+from bayesdense.elementary import Array, positive_part
 from bayesdense.trends.base import Theta, Trend, TrendData
 
 

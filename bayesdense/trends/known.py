@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from bayesdense.elementary import Array
 from bayesdense.errors import SpecError
-from bayesdense.laws import Array
 from bayesdense.trends.base import Trend, TrendData, TrendOn
 from bayesdense.trends.breaks import BREAK_FREE, break_known
 from bayesdense.trends.covariate import COVARIATES, covariate

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bayesdense.laws import Array, positive_part
+from bayesdense.elementary import Array, positive_part
 from bayesdense.trends.base import Theta, Trend, TrendData, clamp
 
 

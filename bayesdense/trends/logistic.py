@@ -7,7 +7,7 @@ Verhulst 1838; Meyer, Yung and Ausubel 1999, Technological Forecasting and Socia
 
 import numpy as np
 
-from bayesdense.laws import Array, expit
+from bayesdense.elementary import Array, expit
 from bayesdense.trends.base import Theta, Trend, TrendData
 
 

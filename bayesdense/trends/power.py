@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from bayesdense.laws import Array, positive_part
+from bayesdense.elementary import Array, positive_part
 from bayesdense.trends.base import Theta, Trend, TrendData
 
 #: Years from the start of time to the first release.

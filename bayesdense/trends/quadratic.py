@@ -1,6 +1,6 @@
 """Growth that changes steadily: it speeds up or slows down by the same amount every year."""
 
-from bayesdense.laws import Array
+from bayesdense.elementary import Array
 from bayesdense.trends.base import Theta, Trend, TrendData
 
 

@@ -6,8 +6,8 @@ Harvey 1989, Forecasting, structural time series models and the Kalman filter (l
 with a smooth level).
 """
 
+from bayesdense.elementary import Array, positive_part
 from bayesdense.errors import SpecError
-from bayesdense.laws import Array, positive_part
 from bayesdense.names import KNOT
 from bayesdense.trends.base import Theta, Trend, TrendData, after
 

@@ -14,7 +14,7 @@ Feller 1968, An introduction to probability theory I, ch. XII (compound Poisson)
 and Shephard 2001, J. R. Stat. Soc. B 63:167 (processes that only rise).
 """
 
-from bayesdense.laws import Array
+from bayesdense.elementary import Array
 from bayesdense.names import QUARTER
 from bayesdense.trends.base import Theta, Trend, TrendData, after, clamp
 
