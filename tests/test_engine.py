@@ -440,6 +440,34 @@ def test_few_draws_and_their_gradients_tell_a_narrow_ridge() -> None:
     assert turned_by_gradients(base, density, draws[:1]) is base, "fewer draws than dimensions"
 
 
+def test_trajectories_are_exact_for_a_normal(
+    quick: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Energy is then kept to rounding, whatever the step; the leapfrog's is not."""
+    errors = []
+    for least in (1, sampling._NEARLY_NORMAL):
+        monkeypatch.setattr(sampling, "_NEARLY_NORMAL", least)
+        errors.append(float(np.abs(drawn(quick, tune=300).stats["energy_error"]).median()))
+    exact, leapfrog = errors
+    assert exact < 0.3 * leapfrog
+
+
+def test_of_many_coordinates_only_what_stands_alone_is_bent() -> None:
+    """Ninety draws of a hundred coordinates: eighty local, a ridge of ten, ten on their own."""
+    rng = np.random.default_rng(8)
+    local = np.arange(100) < 80
+    z = np.exp(0.6 * rng.normal(size=(3, 30, 100)))
+    z[..., 80:90] = z[..., 80, None] + 0.05 * rng.normal(size=(3, 30, 10))
+
+    def is_bent(draws: np.ndarray) -> np.ndarray:
+        _, _, skew, weight, _, _ = whiten_by_draws(draws, local).table.bends.T
+        return (skew != 0) | (weight != 1)
+
+    found = is_bent(z)
+    assert not found[:90].any() and found[90:].mean() > 0.8
+    assert is_bent(np.concatenate([z, z]))[:90].mean() > 0.8, "draws outnumber coordinates"
+
+
 @pytest.mark.parametrize("local", [NONE, np.array([True, False, True])], ids=["dense", "local"])
 def test_normals_of_points(local: np.ndarray) -> None:
     whitening = whiten_by_draws(skewed(np.random.default_rng(6), 400), local)
@@ -461,8 +489,8 @@ def test_steps_are_as_small_as_the_model_asks() -> None:
     published = load_dataset("densing-published")
     of_densities = coordinates_of(densities, observe(densities, published))
     assert sampling._acceptance(of_scores) < sampling._acceptance(of_densities)
-    many = replace(of_scores, free=np.arange(sampling._MANY))
-    assert sampling._acceptance(many) < sampling._acceptance(of_scores)
+    many = replace(of_scores, free=np.arange(sampling._NEARLY_NORMAL))
+    assert sampling._acceptance(many) > sampling._acceptance(of_scores)
 
 
 def test_effects_of_families_are_local() -> None:
@@ -539,7 +567,12 @@ def test_few_draws_are_shrunk_towards_independence(n_local: int) -> None:
 # ---------------------------------------------------------------- sampling
 
 
-def test_nuts_recovers_a_known_normal(target: Target) -> None:
+@pytest.mark.parametrize("nearly_normal", [sampling._NEARLY_NORMAL, 1], ids=["leapfrog", "exact"])
+def test_nuts_recovers_a_known_normal(
+    target: Target, nearly_normal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Along either kind of trajectories."""
+    monkeypatch.setattr(sampling, "_NEARLY_NORMAL", nearly_normal)
     z = drawn(target, draws=2000, tune=300, chains=2).z
     assert z.shape == (2, 2000, 3)
     points = z.reshape(-1, 3)

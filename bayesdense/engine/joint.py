@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from threadpoolctl import threadpool_limits
+
 from bayesdense.arrays import Floats
 from bayesdense.engine.runs import Posterior, Settings, as_dataset, part_of, target_of
 from bayesdense.engine.sample import Draws, Progress, find_whitening, sample_nuts
@@ -18,7 +20,7 @@ from bayesdense.engine.whiten import (
 from bayesdense.errors import SpecError
 from bayesdense.mixtures import with_mixture
 from bayesdense.observations import Observations
-from bayesdense.sizes import quadrature_error
+from bayesdense.sizes import fine_spacing
 from bayesdense.spec import ModelSpec
 
 _LOG = logging.getLogger(__name__)
@@ -119,13 +121,15 @@ def _refined(
     """Return the model with the coarsest grid, of those tried, that is fine enough."""
     if not spec.is_joint or spec.options.implementation == "latent":
         return spec
-    draws = with_mixture(as_dataset(spec, data, values), spec, data, seed=seed)
-    for _ in range(_MOST_REFINEMENTS):
-        if quadrature_error(draws, spec, data.joint)["sd"] < _FINE_ENOUGH:
-            return spec
-        spacing = round(_FINER * spec.options.quadrature_spacing, 4)
-        spec = spec.with_options(quadrature_spacing=spacing)
-    return spec
+    spacing = fine_spacing(
+        with_mixture(as_dataset(spec, data, values), spec, data, seed=seed),
+        spec,
+        data.joint,
+        largest_sd=_FINE_ENOUGH,
+        factor=_FINER,
+        most=_MOST_REFINEMENTS,
+    )
+    return spec.with_options(quadrature_spacing=spacing)
 
 
 def pilot_and_main(target: Target, settings: Settings) -> Draws:
@@ -146,9 +150,11 @@ def learnt(target: Target, pilot: Draws) -> tuple[Target, Whitening]:
     def density(whitening: Whitening) -> LogDensity:
         return used.whitened(whitening, used.nothing_given)
 
-    by_draws = whiten_by_draws(z, where.local)
-    turned = turned_by_hessians(by_draws, density(by_draws), z, where.local)
-    return used, turned_by_gradients(turned, density(turned), z)
+    # Draws are the parallel part: BLAS threads within them would only wait for each other.
+    with threadpool_limits(limits=1):
+        by_draws = whiten_by_draws(z, where.local)
+        turned = turned_by_hessians(by_draws, density(by_draws), z, where.local)
+        return used, turned_by_gradients(turned, density(turned), z)
 
 
 def _pilot(target: Target, settings: Settings, seed: int) -> Draws:

@@ -15,6 +15,7 @@ from scipy.special import ndtri
 
 from bayesdense.arrays import Floats, Ints
 from bayesdense.joint_kernel import Whitened
+from bayesdense.sizes.parallel import over_draws
 
 #: z -> (log density, gradient).
 type LogDensity = Callable[[Floats], tuple[float, Floats]]
@@ -26,6 +27,8 @@ _SEARCH = MappingProxyType({"maxiter": 2000, "maxfun": 4000, "maxcor": 30})
 #: Quantiles by which a coordinate's shape is known, and the shapes that are tried.
 _N_QUANTILES = 100
 _SKEWS, _WEIGHTS = np.linspace(-1.0, 1.0, 41), np.linspace(0.6, 1.4, 17)
+#: Share of a coordinate's variance that others explain from which on it is not bent without them.
+_RIDGE = 0.5
 #: Posterior scale assumed for coordinates that are left out of the mode search.
 _FROZEN_SCALE = 0.5
 #: Eigenvalues of a covariance below this share of the largest are rounding.
@@ -87,7 +90,9 @@ def unwhitened(n: int) -> Whitening:
 def whiten_by_draws(z: Floats, local: np.ndarray) -> Whitening:
     """Whiten by draws, (chain, draw, n): bend each coordinate to a normal, then decorrelate.
 
-    Correlations are shrunk towards none as far as draws are few.
+    Correlations are shrunk towards none as far as draws are few. Where coordinates outnumber draws,
+    neither effects of families are bent, as errors of thousands of bends would sum to more than
+    what they straighten, nor what lies on a ridge with others, which would bend the ridge.
 
     Parameters
     ----------
@@ -96,14 +101,18 @@ def whiten_by_draws(z: Floats, local: np.ndarray) -> Whitening:
     local
         Mask of the effects of families.
     """
-    points = z.reshape(-1, z.shape[-1])
-    shift, width, skew, weight = _bends(points)
+    points, dense = z.reshape(-1, z.shape[-1]), np.flatnonzero(~local)
+    trust = len(points) / (len(points) + len(dense))
+    bends = np.array([points.mean(axis=0), points.std(axis=0), 0.0 * local, 1.0 - 0.0 * local])
+    bent = np.arange(len(local))
+    if len(points) < len(local):
+        bent = dense[_stand_alone(points[:, dense], trust)]
+    bends[:, bent] = _bends(points[:, bent])
+    shift, width, skew, weight = bends
     u = np.sinh(np.arcsinh((points - shift) / width) / weight - skew)
     centre, sd = u.mean(axis=0), u.std(axis=0)
-    standard, dense = (u - centre) / sd, np.flatnonzero(~local)
-    trust = len(u) / (len(u) + len(dense))
-    correlation = standard[:, dense].T @ standard[:, dense] / len(u)
-    root = np.linalg.cholesky(trust * correlation + (1 - trust) * np.eye(len(dense)))
+    standard = (u - centre) / sd
+    root = np.linalg.cholesky(_correlation(standard[:, dense], trust))
     normals = solve_triangular(root, standard[:, dense].T, lower=True)
     matrix, own = np.zeros((len(sd), len(dense))), np.zeros(len(sd))
     matrix[dense] = sd[dense, None] * root
@@ -111,6 +120,18 @@ def whiten_by_draws(z: Floats, local: np.ndarray) -> Whitening:
     matrix[local] = sd[local, None] * slopes
     own[local] = sd[local] * (standard[:, local] - normals.T @ slopes.T).std(axis=0)
     return _whitening(shift, width, skew, weight, centre, own, dense=dense, matrix=matrix)
+
+
+def _correlation(standard: Floats, trust: float) -> Floats:
+    """Correlations of standardized draws, shrunk towards none by what they are not trusted."""
+    correlation = standard.T @ standard / len(standard)
+    return np.asarray(trust * correlation + (1 - trust) * np.eye(len(correlation)))
+
+
+def _stand_alone(points: Floats, trust: float) -> np.ndarray:
+    """Mask of the coordinates of whose variance the others explain less than `_RIDGE`."""
+    precision = np.linalg.inv(_correlation(_standardized(points.T).T, trust))
+    return np.asarray(1 - 1 / np.diag(precision) < _RIDGE)
 
 
 def turned_by_hessians(
@@ -176,11 +197,14 @@ def turned_by_gradients(whitening: Whitening, log_density: LogDensity, z: Floats
     """
     table = whitening.table
     points = whitening.normals(z.reshape(-1, z.shape[-1]))[:, table.dense]
-    zeta = np.zeros(z.shape[-1])
     gradients = np.empty_like(points)
-    for point, gradient in zip(points, gradients, strict=True):
-        zeta[table.dense] = point
-        gradient[:] = log_density(zeta)[1][table.dense]
+
+    def one(k: int) -> None:
+        zeta = np.zeros(z.shape[-1])
+        zeta[table.dense] = points[k]
+        gradients[k] = log_density(zeta)[1][table.dense]
+
+    over_draws(len(points), one)
     known = np.isfinite(gradients).all(axis=1)
     if known.sum() <= points.shape[1]:
         return whitening
@@ -309,9 +333,14 @@ def _hessian(
     def difference(step: Floats) -> Floats:
         return np.asarray((gradient(x + step) - gradient(x - step)) / (2 * _STEP))
 
-    steps = np.zeros((len(others), len(x)))
-    steps[np.arange(len(others)), others] = _STEP
-    rows = np.array([difference(step) for step in steps]).reshape(len(others), len(x))
+    rows = np.empty((len(others), len(x)))
+
+    def one(k: int) -> None:
+        step = np.zeros(len(x))
+        step[others[k]] = _STEP
+        rows[k] = difference(step)
+
+    over_draws(len(others), one)
     inner = (rows[:, others] + rows[:, others].T) / 2
     return inner, rows[:, local], difference(_STEP * local)[local]
 

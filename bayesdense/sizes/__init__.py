@@ -3,7 +3,7 @@
 Everything is computed draw by draw on the grid of `kernel`, the family effect treated exactly.
 """
 
-from bayesdense.sizes.accuracy import quadrature_error
+from bayesdense.sizes.accuracy import fine_spacing, quadrature_error
 from bayesdense.sizes.bounds import llm_bounds
 from bayesdense.sizes.drawing import draw_log_sizes
 from bayesdense.sizes.effects import draw_family_effects
@@ -18,6 +18,7 @@ __all__ = [
     "draw_family_effects",
     "draw_log_sizes",
     "family_log_likelihood",
+    "fine_spacing",
     "llm_bounds",
     "log_likelihoods",
     "log_likelihoods_and_slopes",

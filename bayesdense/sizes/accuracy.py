@@ -13,7 +13,8 @@ from bayesdense.sizes.parallel import over_blocks
 from bayesdense.sizes.terms import Grids, Posterior, read_posterior
 from bayesdense.spec import ModelSpec
 
-_REFINEMENT = 4
+#: How much finer the grid is that others are compared with, and at least has to be.
+_REFINEMENT, _LEAST_REFINEMENT = 4, 2
 _FLAT = 1e-6
 
 
@@ -44,9 +45,8 @@ def quadrature_error(
     draws = read.thinned(n_draws)
     spacing, grids = spec.options.quadrature_spacing, Grids(read)
     coarse = grids.get(spacing)
-    difference = -_totals(read, draws, coarse)
-    for fine, rows in grids.groups(read, draws, spacing / _REFINEMENT, 4):
-        difference[rows] += _totals(read, draws[rows], fine)
+    difference = _fine_totals(read, draws, grids, spacing / _REFINEMENT)
+    difference -= _totals(read, draws, coarse)
     ends = max(_end_error(read, draw, coarse) for draw in draws)
     return {
         "n_draws": len(draws),
@@ -56,6 +56,48 @@ def quadrature_error(
         "end_error": ends,
         "flat_beyond": ends < _FLAT,
     }
+
+
+def fine_spacing(
+    posterior: xr.Dataset,
+    spec: ModelSpec,
+    data: JointObservations,
+    *,
+    largest_sd: float,
+    factor: float,
+    most: int,
+    n_draws: int = 100,
+) -> float:
+    """Coarsest spacing, the model's times a power of `factor`, whose grid is fine enough.
+
+    Parameters
+    ----------
+    posterior, spec, data, n_draws
+        As in `quadrature_error`.
+    largest_sd
+        Sd over draws of the marginal log likelihood's error, nats, that a grid has to stay below.
+    factor, most
+        By what the spacing is multiplied until it does, and how often at most.
+    """
+    read = read_posterior(posterior, spec, data)
+    draws, grids = read.thinned(n_draws), Grids(read)
+    spacing, reference = spec.options.quadrature_spacing, np.inf
+    for _ in range(most):
+        if reference * _LEAST_REFINEMENT > spacing:
+            reference = spacing / _REFINEMENT
+            exact = _fine_totals(read, draws, grids, reference)
+        if (exact - _totals(read, draws, grids.get(spacing))).std() < largest_sd:
+            break
+        spacing = round(factor * spacing, 4)
+    return spacing
+
+
+def _fine_totals(posterior: Posterior, draws: Ints, grids: Grids, spacing: float) -> Floats:
+    """`_totals` on grids of this spacing, finer where a draw asks for it."""
+    out = np.empty(len(draws))
+    for fine, rows in grids.groups(posterior, draws, spacing, _REFINEMENT):
+        out[rows] = _totals(posterior, draws[rows], fine)
+    return out
 
 
 def _totals(posterior: Posterior, draws: Ints, grid: Grid) -> Floats:
