@@ -35,7 +35,7 @@ type Shape = tuple[int, ...]
 #: say more, and share of its median above which the sd's lower quantile is away from 0.
 PARTLY, _AWAY = 0.5, 0.5
 #: Softness of a wall as a share of the spread of what it bounds.
-_SOFTNESS = 0.3
+_SOFTNESS = 0.15
 #: Variables that stand for every LLM's size where it is sampled.
 _SIZES = frozenset(("log_effective_params", "density_error"))
 
