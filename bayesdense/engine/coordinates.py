@@ -7,10 +7,11 @@ in which that density is nearly round, as tables that `joint_kernel.unpack` read
   standard normal a priori;
 - a hierarchical parameter that data pin: its own log (centred); one that they do not: its offset
   in units of the hierarchical sd (non-centred);
-- an effect of a family: its offset in units of family_sd, or of its root once draws show that
-  family_sd stays away from 0; of one family among hundreds in units of a power of it, between
-  centred and not, the nearer to centred the more members it has;
+- an effect of a family: its offset in units of family_sd; of one family among hundreds in units of
+  a power of it, between centred and not, the nearer to centred the more members it has;
 - a bend of the trend: its offset in units of the root of the bends' sd;
+- once draws show that an sd stays away from 0: its effects in units of the power of it that suits
+  how much of their variance the data leave open;
 - ceiling and midpoint of a score map: where LLMs' scores have risen above those of large losses,
   the score of a reference LLM of their median size, and how much nearer that lies to the ceiling
   than to 1 (`joint_kernel._unpack_map`). These coordinates cover midpoints below a loss of 0 as

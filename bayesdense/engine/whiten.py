@@ -103,9 +103,10 @@ def whiten_by_draws(z: Floats, local: np.ndarray) -> Whitening:
     """
     points, dense = z.reshape(-1, z.shape[-1]), np.flatnonzero(~local)
     trust = len(points) / (len(points) + len(dense))
-    bends = np.array([points.mean(axis=0), points.std(axis=0), 0.0 * local, 1.0 - 0.0 * local])
-    bent = np.arange(len(local))
-    if len(points) < len(local):
+    n = len(local)
+    bends = np.array([points.mean(axis=0), points.std(axis=0), np.zeros(n), np.ones(n)])
+    bent = np.arange(n)
+    if len(points) < n:
         bent = dense[_stand_alone(points[:, dense], trust)]
     bends[:, bent] = _bends(points[:, bent])
     shift, width, skew, weight = bends
