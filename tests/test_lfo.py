@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -117,6 +117,17 @@ def test_hidden_llms_of_a_joint_model_stay_without_scores() -> None:
     fewer = hide(spec, dataset, names, names).reports
     assert fewer is not None
     assert fewer.degrees.sum() < whole.reports.degrees.sum()
+
+
+def test_hidden_scores_are_as_rows_that_were_never_there() -> None:
+    spec, dataset = small_joint()
+    assert dataset.scores is not None
+    names = observe(spec, dataset).llms.names[::3]
+    kept = dataset.scores[~dataset.scores["llm"].isin(names)].reset_index(drop=True)
+    never = observe(spec, replace(dataset, scores=kept)).joint.scores
+    hidden = hide(spec, dataset, names).joint.scores
+    for field in fields(never):
+        np.testing.assert_array_equal(getattr(hidden, field.name), getattr(never, field.name))
 
 
 def test_hidden_densities_are_left_out_and_time_stays() -> None:
@@ -292,7 +303,10 @@ def block_log_density(
     fits: Sequence[Fit], spec: ModelSpec, dataset: Dataset, block: Block
 ) -> Foretold:
     """Log density of a block given all before it, from fits to what came before and with it."""
-    return foretold(*(block_gains(fit.posterior, spec, dataset, block) for fit in fits))
+    before, after = (
+        seen_before(spec, dataset, date, block.origin) for date in (block.start, block.end)
+    )
+    return foretold(*(block_gains(fit.posterior, spec, before, after, block) for fit in fits))
 
 
 @pytest.mark.fit

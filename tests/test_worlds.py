@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from scipy.stats import betabinom
 
+from bayesdense.comparison import lfo
+from bayesdense.comparison.assembly import foretold_blocks
+from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError
-from bayesdense.studies.world_jobs import _interval, trend_of_world
+from bayesdense.observations import observe
+from bayesdense.spec import load_spec
+from bayesdense.studies.readings import truths_of
+from bayesdense.studies.refits import Length, fit_of, refit, study_of
+from bayesdense.studies.selection import WHOLE
+from bayesdense.studies.world_jobs import _interval, foretold_in_world, trend_of_world
 from bayesdense.studies.worlds import KINDS, summarize_worlds, worlds
 
 
@@ -18,6 +26,7 @@ def row(kind: str, **changes: Any) -> dict[str, Any]:
         "kind": kind,
         "failed": {},
         "truth_beaten_by": [],
+        "with_lfo": False,
         "truth_probability": 0.5,
         "p_change": {"break_known@2024-04-01": 0.6, "break_free": 0.6, "quadratic": 0.5},
         "date_covered": True,
@@ -32,7 +41,7 @@ def test_what_is_demanded_is_counted() -> None:
     rows = [
         *(row("exponential") for _ in range(18)),
         row("exponential", p_change=sure),
-        row("exponential", truth_beaten_by=["flat"]),
+        row("exponential", truth_beaten_by=["flat"], with_lfo=True),
         *(row("break2", p_change=sure) for _ in range(7)),
         *(row("break2", date_covered=False) for _ in range(13)),
         row("flat", max_rhat={"exponential": 1.03}, failed_bridges=["flat"]),
@@ -52,6 +61,8 @@ def test_what_is_demanded_is_counted() -> None:
     found = summarize_worlds(rows, power)
     assert (found["n_worlds"], found["n_failed"]) == (41, 1)
     assert found["truth_decisively_beaten"]["n"] == 1
+    with_lfo = found["truth_decisively_beaten_with_lfo"]
+    assert (with_lfo["n"], with_lfo["of"]) == (1, 1)
     claimed = found["break_claimed_under_exponential"]
     assert {form: one["n"] for form, one in claimed.items()} == {"break_known": 1, "break_free": 0}
     known = found["breaks_found"]["break2"]["break_known"]
@@ -103,6 +114,74 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     again: Any = worlds("densing-published", tmp_path, **how)
     assert again["worlds"] == found["worlds"]
     assert len(list((tmp_path / "jobs").iterdir())) == jobs == 1 + 4
+
+
+@pytest.mark.fit
+def test_a_world_is_foretold_at_the_edges_of_its_blocks() -> None:
+    """Fitted without what is later; told are the blocks on both sides, as of one posterior."""
+    length = Length(draws=100, tune=100, chains=2)
+    study = study_of("synthetic", length, 1)
+    spec = load_spec("joint").with_options(trend="flat")
+    fitted = fit_of(study.job(refit, spec, WHOLE))
+    llms = observe(spec, study.dataset).llms
+    how = {"days": 200, "families": 3}
+    laid = lfo.blocks(llms, **how)
+    assert len(laid) >= 2
+    job = study.job(
+        foretold_in_world,
+        spec,
+        WHOLE,
+        world="flat",
+        world_seed=[1],
+        trend={},
+        truth=truths_of(fitted)[0],
+        blocks=how,
+        k=1,
+    )
+    found: Any = foretold_in_world(job)
+    for side, block in (("behind", laid[0]), ("ahead", laid[1])):
+        (gains,) = found[side]
+        assert np.shape(gains) == (2, 100, len(lfo.families_in(llms, block)))
+        assert np.isfinite(gains).all()
+    assert found["max_rhat"] > 0
+
+
+def told_at(edge: int, n_families: tuple[int, ...], level: float) -> dict[str, Any]:
+    """What refits tell at an edge of blocks with so many families: one log density everywhere."""
+
+    def gains(block: int) -> list[Any]:
+        return np.full((2, 50, n_families[block]), level).tolist()
+
+    last = len(n_families)
+    return {
+        "ahead": [gains(edge)] if edge < last else [],
+        "behind": [gains(edge - 1)] if edge else [],
+    }
+
+
+def test_blocks_of_refits_make_one_future() -> None:
+    llms = observe(load_spec("joint"), load_dataset("densing")).llms
+    laid = lfo.blocks(llms)
+    n_families = tuple(len(lfo.families_in(llms, block)) for block in laid)
+    refits = [told_at(edge, n_families, -1.5) for edge in range(len(laid) + 1)]
+    failures: list[str] = []
+    future, error = foretold_blocks(laid, llms, refits, failures)
+    assert future is not None
+    np.testing.assert_allclose(future.elpd, -1.5)
+    assert len(future.labels) == sum(n_families)
+    assert error == pytest.approx(0.0, abs=1e-6)
+    assert foretold_blocks(laid, llms, [], failures) == (None, None)
+    assert not failures
+    refits[3] = {"failed": "no memory"}
+    assert foretold_blocks(laid, llms, refits, failures) == (None, None)
+    assert [said.split(": ")[1] for said in failures] == ["no memory", "no memory"]
+
+
+def test_leave_future_out_needs_families_and_scores(tmp_path: Path) -> None:
+    with pytest.raises(BayesdenseError, match="needs 20 families"):
+        worlds("synthetic", tmp_path, executor="serial", lfo_worlds=1)
+    with pytest.raises(BayesdenseError, match="takes a dataset with scores"):
+        worlds("densing-published", tmp_path, executor="serial", lfo_worlds=1)
 
 
 def test_a_kind_that_is_none_is_refused(tmp_path: Path) -> None:

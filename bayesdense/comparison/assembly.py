@@ -18,7 +18,7 @@ from bayesdense.comparison.widths import WIDTHS
 from bayesdense.errors import BayesdenseError
 from bayesdense.inference import counts_of
 from bayesdense.jobs import Job
-from bayesdense.observations import observe
+from bayesdense.observations import LLMData, observe
 from bayesdense.spec import ModelSpec
 
 
@@ -59,7 +59,8 @@ def _read(plan: Plan, name: str, found: Mapping[Job, Result]) -> Hypothesis:
     refits = {family: found[plan.without(name, family)] for family in main["failed_families"]}
     later = [found[job] for job in plan.until(name)]
     family = _exact_families(main, refits, failures)
-    lfo, mcse = _foretold(plan, name, later, failures)
+    llms = observe(plan.specs[name], plan.dataset).llms
+    lfo, mcse = foretold_blocks(plan.blocks, llms, later, failures)
     evidence = {factor: _evidence_at(plan, name, factor, found, failures) for factor in WIDTHS}
     smc, nested, own = main["smc"], main["nested"], evidence[1.0]
     if smc is not None and smc["value"] is None:
@@ -107,24 +108,33 @@ def _exact_families(main: Result, refits: Mapping[str, Result], failures: list[s
     return with_refits(from_json(main["family"]), exact)
 
 
-def _foretold(
-    plan: Plan, name: str, refits: Sequence[Result], failures: list[str]
+def foretold_blocks(
+    blocks: Sequence[future.Block], llms: LLMData, refits: Sequence[Result], failures: list[str]
 ) -> tuple[Pointwise | None, float | None]:
-    """Leave-future-out of a hypothesis and its Monte Carlo error; none where a block fails."""
+    """Leave-future-out of a hypothesis and its Monte Carlo error; none where a block fails.
+
+    Parameters
+    ----------
+    blocks, llms
+        Blocks of these LLMs.
+    refits
+        What `tasks.told_of_blocks` says at each of the edges; none where it was not asked for.
+    failures
+        Blocks that fail are added to these.
+    """
     if not refits:
         return None, None
     found = []
-    for block, one, other in zip(plan.blocks, refits, refits[1:], strict=False):
+    for block, one, other in zip(blocks, refits, refits[1:], strict=False):
         try:
             _refuse_failed(one)
             _refuse_failed(other)
             found.append(foretold(np.array(one["ahead"][0]), np.array(other["behind"][0])))
         except BayesdenseError as error:
             failures.append(f"leave-future-out, block {block.start}: {error}")
-    if len(found) < len(plan.blocks):
+    if len(found) < len(blocks):
         return None, None
-    llms = observe(plan.specs[name], plan.dataset).llms
-    units = [(b.start, family) for b in plan.blocks for family in future.families_in(llms, b)]
+    units = [(b.start, family) for b in blocks for family in future.families_in(llms, b)]
     parts = np.concatenate([one.parts for one in found])
     pointwise = Pointwise(
         tuple(f"{start} {family}" for start, family in units),

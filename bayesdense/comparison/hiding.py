@@ -7,7 +7,7 @@ same window of time, and differs in what it was told alone.
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -54,12 +54,34 @@ def hide(
         seen = ~np.isin(whole.llms.names, list(hidden))
         same = replace(part.llms, years=whole.llms.years[seen], time_origin=whole.llms.time_origin)
         return replace(part, llms=same)
-    part = observe(spec, replace(dataset, scores=_without(dataset.scores, hidden)))
+    part = without_scores(whole, hidden)
     if reports_of:
         kept = _without(dataset.score_reports, set(reports_of))
         part = replace(part, reports=observe(spec, replace(dataset, score_reports=kept)).reports)
     _check_same(spec, whole, part)
     return part
+
+
+def without_scores(data: Observations, llms: Collection[str]) -> Observations:
+    """Observations of the same LLMs, some of them without a score.
+
+    Parameters
+    ----------
+    data
+        Observations with scores.
+    llms
+        Names of the LLMs whose scores are hidden.
+    """
+    scores, is_hidden = data.joint.scores, np.isin(data.llms.names, list(llms))
+    kept = ~is_hidden[scores.llm_idx]
+    columns = {
+        field.name: getattr(scores, field.name)[kept]
+        for field in fields(scores)
+        if field.name != "first"
+    }
+    counts = np.bincount(scores.llm_idx[kept], minlength=len(is_hidden))
+    first = np.concatenate([[0], np.cumsum(counts)])
+    return replace(data, scores=replace(scores, **columns, first=first))
 
 
 def _without(table: pd.DataFrame | None, llms: set[str]) -> pd.DataFrame | None:

@@ -7,6 +7,7 @@ over blocks is the log density of all later LLMs, each block given those before 
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -110,6 +111,11 @@ def _block(llms: LLMData, dates: np.ndarray, when: tuple[dt.date, dt.date, dt.da
     )
 
 
+def edges(laid: Sequence[Block]) -> tuple[str, ...]:
+    """Dates between blocks, ISO: what is released before each is seen by one more fit."""
+    return (*(block.start for block in laid), laid[-1].end)
+
+
 def released_from(llms: LLMData, date: str) -> tuple[str, ...]:
     """Names of the LLMs released on a date or later."""
     return tuple(
@@ -143,7 +149,13 @@ def families_in(llms: LLMData, block: Block) -> tuple[str, ...]:
     return tuple(dict.fromkeys(family_of[name] for name in block.llms))
 
 
-def block_gains(posterior: xr.Dataset, spec: ModelSpec, dataset: Dataset, block: Block) -> Floats:
+def block_gains(
+    posterior: xr.Dataset,
+    spec: ModelSpec,
+    before: Observations,
+    after: Observations,
+    block: Block,
+) -> Floats:
     """Log densities of a block's families at posterior draws, (chain, draw, families).
 
     Each is that of the family's LLMs in the block given the parameters and the family's LLMs
@@ -154,14 +166,13 @@ def block_gains(posterior: xr.Dataset, spec: ModelSpec, dataset: Dataset, block:
     ----------
     posterior
         Draws of any fit of the model to (part of) the dataset.
-    spec, dataset
-        The model and the whole dataset.
+    spec
+        The model.
+    before, after
+        What is seen at the start and at the end of the block, as by `seen_before`.
     block
         From `blocks`; the order of the families is that of `families_in`.
     """
-    before, after = (
-        seen_before(spec, dataset, date, block.origin) for date in (block.start, block.end)
-    )
     gains = log_gains(posterior, spec, before, after)
     families = list(families_in(after.llms, block))
     return np.asarray(gains.sel(family_obs=families).to_numpy())

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from bayesdense.comparison import lfo as future
@@ -14,7 +13,8 @@ from bayesdense.spec import ModelSpec
 from bayesdense.studies.refits import Study
 from bayesdense.studies.selection import WHOLE
 
-_BLOCKS: Final = MappingProxyType({"days": future.BLOCK_DAYS, "families": future.LEAST_FAMILIES})
+#: How blocks of leave-future-out are laid.
+BLOCKS: Final = {"days": future.BLOCK_DAYS, "families": future.LEAST_FAMILIES}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ class Plan:
         """Refits of a hypothesis, one more than blocks."""
         if self.blocks:
             for k in range(len(self.blocks) + 1):
-                yield self.job(until, name, blocks=dict(_BLOCKS), k=k)
+                yield self.job(until, name, blocks=BLOCKS, k=k)
 
     def without(self, name: str, family: str) -> Job:
         """Refit without a family."""

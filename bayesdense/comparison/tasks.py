@@ -1,7 +1,7 @@
 """The fits that a comparison consists of, as jobs: each says all that its result depends on."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -105,13 +105,39 @@ def until(job: Job) -> Result:
     """Fit to what was known at a date: log densities of the block that follows, and of the last."""
     spec, dataset = _about(job)
     laid, k = lfo.blocks(observe(spec, dataset).llms, **job.params["blocks"]), job.params["k"]
-    date = [*(block.start for block in laid), laid[-1].end][k]
-    part = lfo.seen_before(spec, dataset, date, laid[0].origin)
-    fitted = _fit(job, spec, part, dataset, *seeds(job, 1))
+
+    def seen(date: str) -> Observations:
+        return lfo.seen_before(spec, dataset, date, laid[0].origin)
+
+    fitted = _fit(job, spec, seen(lfo.edges(laid)[k]), dataset, *seeds(job, 1))
+    return sampling(fitted) | told_of_blocks(fitted, laid, k, seen)
+
+
+def told_of_blocks(
+    fitted: Fit, laid: Sequence[lfo.Block], k: int, seen: Callable[[str], Observations]
+) -> Result:
+    """Log densities of the blocks on both sides of the k-th edge, at draws of a fit up to it.
+
+    Parameters
+    ----------
+    fitted
+        Fit to what is seen at the k-th of `lfo.edges`.
+    laid
+        All blocks.
+    k
+        Number of the edge.
+    seen
+        From a date to what is seen there.
+    """
     sides = {"ahead": laid[k : k + 1], "behind": laid[k - 1 : k] if k else ()}
-    return sampling(fitted) | {
+    return {
         side: [
-            _rounded(lfo.block_gains(fitted.posterior, spec, dataset, block)) for block in blocks
+            _rounded(
+                lfo.block_gains(
+                    fitted.posterior, fitted.spec, seen(block.start), seen(block.end), block
+                )
+            )
+            for block in blocks
         ]
         for side, blocks in sides.items()
     }

@@ -7,13 +7,14 @@ import numpy as np
 import xarray as xr
 
 from bayesdense.arrays import Floats
+from bayesdense.comparison import lfo
 from bayesdense.comparison.evidence import log_marginal_likelihood
+from bayesdense.comparison.hiding import without_scores
 from bayesdense.comparison.pointwise import leave_one_out
-from bayesdense.comparison.tasks import as_json, sampling
+from bayesdense.comparison.tasks import as_json, sampling, seeds, told_of_blocks
 from bayesdense.errors import BayesdenseError
 from bayesdense.inference import counts_of, fit_observations
 from bayesdense.jobs import Job, job_function
-from bayesdense.jobs.seeds import seeds_of
 from bayesdense.observations import Observations
 from bayesdense.results import Fit
 from bayesdense.studies.normal_trends import examine, sds_about
@@ -33,24 +34,11 @@ DATE_PROB: Final = 0.9
 
 @job_function
 def hypothesis_in_world(job: Job) -> dict[str, object]:
-    """Make a world's observations, and fit a hypothesis to them.
-
-    All hypotheses about a world see the same observations: they come from the world's seed.
-    """
+    """Make a world's observations, and fit a hypothesis to them."""
     params = job.params
-    spec, dataset, data = observed_by(job)
-    made_by = spec.with_options(trend=params["world"])
-    rng = np.random.default_rng(params["world_seed"])
-    made = world(params["truth"], made_by, data, params["trend"], rng)
-    seed, of_bridge = (int(child.generate_state(1)[0]) for child in seeds_of(job).spawn(2))
-    fitted = fit_observations(
-        spec.with_options(quadrature_spacing=_SPACING) if spec.is_joint else spec,
-        made,
-        about=dataset.summary() | counts_of(made),
-        seed=seed,
-        cores=1,
-        **params["length"],
-    )
+    made = _made(job)
+    seed, of_bridge = seeds(job, 2)
+    fitted = _fit(job, made, seed)
     try:
         bridge = log_marginal_likelihood(fitted, made, seed=of_bridge)
         log_ml: dict[str, Any] = {"value": bridge.log_ml, "se": bridge.se, "failed": None}
@@ -68,6 +56,43 @@ def hypothesis_in_world(job: Job) -> dict[str, object]:
     if fitted.spec.trend == EXPONENTIAL:
         found |= _in_closed_form(fitted, made, params["rivals"], params["n_before"])
     return found
+
+
+@job_function
+def foretold_in_world(job: Job) -> dict[str, object]:
+    """Fit a hypothesis to what was known of a world at a date; the blocks before and after it."""
+    made, k = _made(job), job.params["k"]
+    laid = lfo.blocks(made.llms, **job.params["blocks"])
+
+    def seen(date: str) -> Observations:
+        return without_scores(made, lfo.released_from(made.llms, date))
+
+    fitted = _fit(job, seen(lfo.edges(laid)[k]), *seeds(job, 1), log_likelihood=False)
+    found: dict[str, object] = strict(sampling(fitted) | told_of_blocks(fitted, laid, k, seen))
+    return found
+
+
+def _made(job: Job) -> Observations:
+    """Observations of a job's world, from the world's seed: all hypotheses see the same."""
+    params = job.params
+    spec, _, data = observed_by(job)
+    made_by = spec.with_options(trend=params["world"])
+    rng = np.random.default_rng(params["world_seed"])
+    return world(params["truth"], made_by, data, params["trend"], rng)
+
+
+def _fit(job: Job, seen: Observations, seed: int, *, log_likelihood: bool = True) -> Fit:
+    """Fit a job's hypothesis to (part of) its world."""
+    spec, dataset, _ = observed_by(job)
+    return fit_observations(
+        spec.with_options(quadrature_spacing=_SPACING) if spec.is_joint else spec,
+        seen,
+        about=dataset.summary() | counts_of(seen),
+        seed=seed,
+        cores=1,
+        log_likelihood=log_likelihood,
+        **job.params["length"],
+    )
 
 
 def _in_closed_form(

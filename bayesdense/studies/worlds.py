@@ -16,14 +16,17 @@ from typing import Any, Final
 import numpy as np
 from scipy.stats import betabinom
 
+from bayesdense.comparison import lfo
+from bayesdense.comparison.assembly import foretold_blocks
+from bayesdense.comparison.plan import BLOCKS
 from bayesdense.comparison.pointwise import Pointwise, difference
 from bayesdense.comparison.tasks import from_json as pointwise_of
 from bayesdense.comparison.verdict import Pair, Scores, beaten_by, pairs, posterior_probabilities
 from bayesdense.errors import BayesdenseError
 from bayesdense.files import read_json, write_text_atomic
-from bayesdense.jobs import Job, Results, run_jobs
+from bayesdense.jobs import Job, JobFunction, Results, run_jobs
 from bayesdense.names import DEFAULT_SEED
-from bayesdense.observations import observe
+from bayesdense.observations import LLMData, observe
 from bayesdense.spec import load_spec
 from bayesdense.studies.bookkeeping import made_with
 from bayesdense.studies.power import middle_of, n_before_of
@@ -31,7 +34,7 @@ from bayesdense.studies.power_jobs import EXPONENTIAL, is_claimed, share_before
 from bayesdense.studies.readings import TRUTHS, from_json, reading
 from bayesdense.studies.refits import Length, Study, study_of
 from bayesdense.studies.selection import WHOLE
-from bayesdense.studies.world_jobs import hypothesis_in_world, trend_of_world
+from bayesdense.studies.world_jobs import foretold_in_world, hypothesis_in_world, trend_of_world
 from bayesdense.summary import strict
 
 _LOG = logging.getLogger(__name__)
@@ -55,9 +58,12 @@ class _Worlds:
 
     study: Study
     about: Mapping[str, Any]
+    llms: LLMData
+    blocks: tuple[lfo.Block, ...]
     date: str
     n_before: int
     fits_free: bool
+    lfo_worlds: int
 
     @property
     def known_break(self) -> str:
@@ -84,25 +90,44 @@ class _Worlds:
 
     def jobs(self, kind: str, k: int) -> dict[str, Job]:
         """Fits of every hypothesis to one world."""
+        more = {
+            "rivals": [self.known_break, "break_free", "quadratic"],
+            "n_before": self.n_before,
+        }
+        return {
+            rival: self._job(hypothesis_in_world, rival, kind, k, more) for rival in self.rivals
+        }
+
+    def later(self, kind: str, k: int) -> dict[str, list[Job]]:
+        """Refits of every hypothesis for leave-future-out; none beyond the first worlds."""
+        edges = range(len(self.blocks) + 1) if k < self.lfo_worlds else ()
+        return {
+            rival: [
+                self._job(foretold_in_world, rival, kind, k, {"blocks": BLOCKS, "k": edge})
+                for edge in edges
+            ]
+            for rival in self.rivals
+        }
+
+    def _job(
+        self, function: JobFunction, rival: str, kind: str, k: int, more: Mapping[str, object]
+    ) -> Job:
+        """A job about one hypothesis in one world."""
         truth = self.about["truths"][k % TRUTHS]
         growth = float(truth["growth_rate"]["values"])
         base = load_spec(self.study.dataset.default_model)
         there = self.truth_of(kind)
         trend = trend_of_world(self.about["densities"], there, growth, self.change(kind, growth))
-        return {
-            rival: self.study.job(
-                hypothesis_in_world,
-                base.with_options(trend=rival),
-                WHOLE,
-                world=there,
-                world_seed=[self.study.seed, list(KINDS).index(kind), k],
-                trend=trend,
-                truth=truth,
-                rivals=[self.known_break, "break_free", "quadratic"],
-                n_before=self.n_before,
-            )
-            for rival in self.rivals
-        }
+        return self.study.job(
+            function,
+            base.with_options(trend=rival),
+            WHOLE,
+            world=there,
+            world_seed=[self.study.seed, list(KINDS).index(kind), k],
+            trend=trend,
+            truth=truth,
+            **more,
+        )
 
     @property
     def break_year(self) -> float:
@@ -122,6 +147,7 @@ def worlds(
     seed: int = DEFAULT_SEED,
     power: Path | None = None,
     fits_free: bool = False,
+    lfo_worlds: int = 0,
 ) -> dict[str, object]:
     """Run worlds `first` to `last` of each kind, and judge all that are finished among them.
 
@@ -144,6 +170,8 @@ def worlds(
     fits_free
         Whether `break_free` is fitted in full, which takes ten times as long as the others; else
         what it says comes from the closed form on readings of the exponential fit.
+    lfo_worlds
+        How many worlds of each kind, the first ones, are judged with leave-future-out too.
 
     Returns
     -------
@@ -154,14 +182,28 @@ def worlds(
         raise BayesdenseError(f"no kind {unknown[0]}, allowed: {', '.join(KINDS)}")
     study = study_of(dataset, _LENGTH, seed)
     base = load_spec(study.dataset.default_model)
+    data = observe(base, study.dataset)
+    if lfo_worlds and data.scores is None:
+        raise BayesdenseError("leave-future-out of worlds takes a dataset with scores")
+    laid = lfo.blocks(data.llms, **BLOCKS) if lfo_worlds else ()
     fit = study.job(reading, base.with_options(trend=EXPONENTIAL), WHOLE)
     known = run_jobs([fit], out, executor="serial", resume=True, more_follow=True)[fit.key]
     if known.failure is not None:
         raise BayesdenseError(f"{known.failure.type}: {known.failure.message}")
-    data = observe(base, study.dataset)
-    there = _Worlds(study, known.result, middle_of(data), n_before_of(data), fits_free)
+    there = _Worlds(
+        study=study,
+        about=known.result,
+        llms=data.llms,
+        blocks=laid,
+        date=middle_of(data),
+        n_before=n_before_of(data),
+        fits_free=fits_free,
+        lfo_worlds=lfo_worlds,
+    )
     plan = {(kind, k): there.jobs(kind, k) for k in range(first, last) for kind in kinds}
+    later = {at: there.later(*at) for at in plan}
     every = [job for world in plan.values() for job in world.values()]
+    every += [job for world in later.values() for jobs_ in world.values() for job in jobs_]
     results = run_jobs(
         every,
         out,
@@ -173,7 +215,7 @@ def worlds(
             "%d of %d done, %d failed, %s s left", done, n, failed, left and round(left)
         ),
     )
-    judged = [_judged(there, kind, k, world, results) for (kind, k), world in plan.items()]
+    judged = [_judged(there, kind, k, results) for kind, k in plan]
     seconds = [results[job.key].seconds for job in every]
     summary = {
         "study": "worlds",
@@ -183,6 +225,7 @@ def worlds(
         **_LENGTH.to_dict(),
         "break": there.date,
         "break_free": "full fits" if fits_free else "closed form",
+        "lfo_worlds": lfo_worlds,
         "seconds_per_world": float(np.sum(seconds)) / max(len(plan), 1),
         "summary": summarize_worlds(judged, None if power is None else _read_power(power)),
         "worlds": judged,
@@ -191,11 +234,9 @@ def worlds(
     return plain
 
 
-def _judged(
-    there: _Worlds, kind: str, k: int, world: Mapping[str, Job], results: Results
-) -> dict[str, Any]:
+def _judged(there: _Worlds, kind: str, k: int, results: Results) -> dict[str, Any]:
     """One world: who is beaten, what is claimed, what is probable."""
-    outcomes = {rival: results[job.key] for rival, job in world.items()}
+    outcomes = {rival: results[job.key] for rival, job in there.jobs(kind, k).items()}
     failed = {r: o.failure.message for r, o in outcomes.items() if o.failure is not None}
     row: dict[str, Any] = {"kind": kind, "world": k, "failed": failed}
     if failed:
@@ -203,8 +244,9 @@ def _judged(
     found = {rival: outcome.result for rival, outcome in outcomes.items()}
     truth = there.truth_of(kind)
     families = {rival: pointwise_of(result["family"]) for rival, result in found.items()}
-    compared = _pairs(families, found)
-    beaten = beaten_by(compared, provisional=True)
+    future = _foretold(there, kind, k, results)
+    compared = _pairs(families, found, future)
+    beaten = beaten_by(compared, provisional=not future)
     probabilities = posterior_probabilities({r: f["log_ml"]["value"] for r, f in found.items()})
     plain = found[EXPONENTIAL]
     free = found.get("break_free")
@@ -215,6 +257,7 @@ def _judged(
         "truth": truth,
         "truth_beaten_by": beaten.get(truth, []),
         "beaten": beaten,
+        "with_lfo": bool(future),
         "truth_probability": probabilities[truth],
         "p_change": p_change,
         "break_over_exponential": _told(difference(families[there.known_break],
@@ -228,13 +271,34 @@ def _judged(
     }  # fmt: skip
 
 
-def _pairs(families: Mapping[str, Pointwise], found: Mapping[str, Any]) -> tuple[Pair, ...]:
-    """Every two hypotheses, by families left out and by bridge sampling."""
+def _foretold(there: _Worlds, kind: str, k: int, results: Results) -> dict[str, Pointwise]:
+    """Leave-future-out of every hypothesis in a world; empty where one of them has none."""
+    out = {}
+    for rival, jobs in there.later(kind, k).items():
+        outcomes = [results[job.key] for job in jobs]
+        told = [
+            {"failed": one.failure.message} if one.failure is not None else one.result
+            for one in outcomes
+        ]
+        failures: list[str] = []
+        found, _ = foretold_blocks(there.blocks, there.llms, told, failures)
+        for failure in failures:
+            _LOG.warning("%s %d, %s: %s", kind, k, rival, failure)
+        if found is None:
+            return {}
+        out[rival] = found
+    return out
+
+
+def _pairs(
+    families: Mapping[str, Pointwise], found: Mapping[str, Any], future: Mapping[str, Pointwise]
+) -> tuple[Pair, ...]:
+    """Every two hypotheses, by families left out, by the future, and by bridge sampling."""
     scores = {}
     for rival, one in families.items():
         log_ml = found[rival]["log_ml"]
         known = None if log_ml["value"] is None else (log_ml["value"], log_ml["se"])
-        scores[rival] = Scores(one, one, None, known)
+        scores[rival] = Scores(one, one, future.get(rival), known)
     return pairs(scores)
 
 
@@ -277,6 +341,9 @@ def summarize_worlds(
         "n_failed": len(rows) - len(whole),
         "truth_decisively_beaten": _count(
             [bool(row["truth_beaten_by"]) for row in whole], "at most 3 of 100"
+        ),
+        "truth_decisively_beaten_with_lfo": _count(
+            [bool(row["truth_beaten_by"]) for row in whole if row["with_lfo"]], "none asked for"
         ),
         "break_claimed_under_exponential": {
             form: _count([_claimed(row, form) for row in steady], "at most 3 of 20")
@@ -352,6 +419,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="fits at a time")
     parser.add_argument("--executor", default="processes")
     parser.add_argument("--out", type=Path, default=Path("studies/worlds"))
+    parser.add_argument("--lfo-worlds", type=int, default=0, help="worlds judged with LFO too")
     parser.add_argument("--fit-break-free", action="store_true", help="fit break_free in full")
     parser.add_argument("--power", type=Path, help="power.json of the dataset")
     parser.add_argument("--summary", type=Path, default=Path("docs/evidence/worlds.json"))
@@ -367,6 +435,7 @@ def main() -> None:
         executor=arguments.executor,
         power=arguments.power,
         fits_free=arguments.fit_break_free,
+        lfo_worlds=arguments.lfo_worlds,
     )
     write_text_atomic(arguments.summary, json.dumps(found, indent=1) + "\n")
     _LOG.info("%s", json.dumps(found["summary"], indent=1))
