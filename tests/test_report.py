@@ -18,13 +18,13 @@ from fake_fit import fake_checks, fake_fit
 from program import hold, invoke
 
 import bayesdense as bd
+from bayesdense.commands import other_fit, same_fit
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import DatasetError, FitFolderError, ReportError
 from bayesdense.kinds import KINDS
 from bayesdense.names import PLOT_KINDS
 from bayesdense.report import report_html, write_report
 from bayesdense.report.barg import SIGNS, checklist
-from bayesdense.report.commands import other_fit, same_fit
 from bayesdense.report.formulas import mathml, prior_rows, terms
 from bayesdense.report.images import DARK, Absent, Image, image_of
 from bayesdense.report.page import ASSETS

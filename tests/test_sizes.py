@@ -325,7 +325,8 @@ def test_a_family_at_odds_with_itself_stays_finite_and_right() -> None:
 
 def test_losses_left_out_one_cluster_at_a_time() -> None:
     posterior = made_up_posterior(SPEC, DATA)
-    found = log_likelihoods(posterior, SPEC, DATA)["loss"].to_numpy().reshape(6, -1)[2]
+    every = log_likelihoods(posterior, SPEC, DATA)
+    found = every["loss"].to_numpy().reshape(6, -1)[2]
     theta, losses = at(posterior, 2), DATA.losses
     j = losses.benchmark_idx
     law = theta["loss_floor"][j]
@@ -345,6 +346,7 @@ def test_losses_left_out_one_cluster_at_a_time() -> None:
         rest = losses.cluster_idx != k
         without = stats.multivariate_normal.logpdf(error[rest], cov=cov[np.ix_(rest, rest)])
         assert found[k] == pytest.approx(whole - without, abs=1e-6)
+    assert every["losses"].to_numpy().ravel()[2] == pytest.approx(whole, abs=1e-6)
 
 
 def test_independent_losses_have_densities_of_their_own() -> None:

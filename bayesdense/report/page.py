@@ -11,13 +11,13 @@ from markupsafe import Markup
 
 from bayesdense._version import __version__
 from bayesdense.checks import check
+from bayesdense.commands import same_fit
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError, ReportError
 from bayesdense.files import write_bytes_atomic
 from bayesdense.names import CHAIN, CI_PROB, DRAW, PLOT_KINDS
 from bayesdense.report import barg, formulas, interactive, security
 from bayesdense.report.beside import beside
-from bayesdense.report.commands import same_fit
 from bayesdense.report.images import DARK, Absent, Image, image_of
 from bayesdense.report.rows import check_rows, growth_rows, llm_rows
 from bayesdense.report.sensitivity import prior_sensitivity, questions

@@ -14,7 +14,7 @@ from arviz_stats.psense import psense_summary
 
 from bayesdense import derive
 from bayesdense.checks.stages import is_cut
-from bayesdense.report.commands import other_fit
+from bayesdense.commands import other_fit
 from bayesdense.results import Fit
 from bayesdense.statements import format_number
 
