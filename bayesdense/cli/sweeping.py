@@ -41,7 +41,8 @@ def sweep(
         typer.Option(
             "--axes",
             metavar="A,B,...",
-            help="Axes of definition, separated by commas; default: all. decomposition is one.",
+            help="Axes of definition, separated by commas; default: all. decomposition is one, and "
+            "width@ENTRY a prior at half and double width.",
             show_default=False,
         ),
     ] = None,
@@ -120,9 +121,11 @@ def _answer(found: "Sweep") -> Answer:
 def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Tables of the cases and of the widths, then what is missing."""
     done = [row for row in payload["rows"] if row["status"] == "done"]
-    columns = ("definition", "LLMs", "doubles in days (95 %)", "P(growing)", "checks")
+    columns = ("definition", "LLMs", "doubles in days (95 %)", "P(growing)", "shift", "checks")
     cells = [_cells(row) for row in done]
-    yield table(columns, cells, right=columns[1:4], compact=True)
+    yield table(columns, cells, right=columns[1:5], compact=True)
+    if len(done) > 1:
+        yield "shift: of the median growth rate, in posterior sds of the headline's."
     if len(done) < len(payload["rows"]):
         yield ""
     for row in payload["rows"]:
@@ -143,8 +146,14 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
         row["n_llms"],
         days(row["doubling_time_days"]),
         f"{row['growth_rate_per_year']['p_positive']:.3f}",
+        _shift(row["shift"]),
         row["checks"]["status"],
     ]
+
+
+def _shift(shift: Mapping[str, Any] | None) -> str | None:
+    """Shift from the headline; none where there is nothing to measure it in."""
+    return None if shift is None or shift["in_sd"] is None else f"{shift['in_sd']:+.2f}"
 
 
 def _widths(part: Mapping[str, Any]) -> Iterator[RenderableType]:
