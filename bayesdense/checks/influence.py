@@ -110,8 +110,8 @@ def no_influence(fit: Fit, unit: str) -> str:
         return "the fit kept no pointwise log likelihoods"
     if not can_smooth(likelihood[unit]):
         return "Pareto smoothing needs draws that differ, and more of them: draw more (--draws)"
-    if float(derive.growth_rate(fit).draws.std()) == 0.0:
-        return "growth does not vary under this trend"
+    if not float(derive.growth_rate(fit).draws.std(skipna=False)) > 0.0:
+        return "growth does not vary under this trend, or is not finite"
     return ""
 
 

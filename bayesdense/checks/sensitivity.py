@@ -13,13 +13,13 @@ from bayesdense import derive
 from bayesdense.arrays import Floats
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
-from bayesdense.checks.verdict import CheckResult, judged, unmeasured
+from bayesdense.checks.verdict import CheckResult, json_number, judged, unmeasured
 from bayesdense.commands import sweep_command
 from bayesdense.errors import BayesdenseError
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.prior_entries import PRIOR_GROUPS, prior_entries
 from bayesdense.results import Fit
-from bayesdense.smoothing import LEAST_SMOOTHED
+from bayesdense.smoothing import LEAST_SMOOTHED, can_smooth
 from bayesdense.statements import format_number
 from bayesdense.wording import listing
 
@@ -75,6 +75,10 @@ class Scaled:
     def is_high(self) -> bool:
         """Whether it is above .05, or not known to be below."""
         return not (self.sensitivity <= _LIMIT and self.is_reliable)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {name: json_number(value) for name, value in asdict(self).items()}
 
     def __str__(self) -> str:
         """Name and number."""
@@ -136,11 +140,11 @@ class Sensitivity:
     def to_dict(self) -> dict[str, Any]:
         """Return it as `sensitivity.schema.json` describes it."""
         return {
-            "prior": asdict(self.prior),
-            "groups": [asdict(part) for part in self.groups],
-            "entries": [asdict(part) for part in self.entries],
-            "likelihood": asdict(self.likelihood),
-            "likelihoods": [asdict(part) for part in self.likelihoods],
+            "prior": self.prior.to_dict(),
+            "likelihood": self.likelihood.to_dict(),
+            "groups": [part.to_dict() for part in self.groups],
+            "entries": [part.to_dict() for part in self.entries],
+            "likelihoods": [part.to_dict() for part in self.likelihoods],
             "named": [part.name for part in self.named],
             "diagnosis": self.diagnosis,
         }
@@ -177,11 +181,6 @@ def sensitivity(fit: Fit) -> Sensitivity:
     """
     if problem := why_not(fit):
         raise BayesdenseError(f"power scaling: {problem}")
-    if (size := fit.posterior.sizes[CHAIN] * fit.posterior.sizes[DRAW]) < LEAST_SMOOTHED:
-        raise BayesdenseError(
-            f"power scaling: Pareto smoothing takes {LEAST_SMOOTHED} draws, there are {size}: "
-            "draw more (--draws)"
-        )
     growth = _matrix(derive.growth_rate(fit).draws)
     likelihood, prior = fit.group("log_likelihood"), fit.group("log_prior")
     known = [entry for entry in prior_entries(fit.spec) if entry.variable in prior]
@@ -215,8 +214,8 @@ def why_not(fit: Fit) -> str:
     needed = ("family", "losses", "loss_score") if fit.spec.is_joint else ("family",)
     if not fit.group("log_prior").data_vars or not all(name in likelihood for name in needed):
         return "the fit did not keep the log densities that it takes"
-    if float(derive.growth_rate(fit).draws.std()) == 0.0:
-        return "growth does not vary under this trend"
+    if not float(derive.growth_rate(fit).draws.std(skipna=False)) > 0.0:
+        return "growth does not vary under this trend, or is not finite"
     return ""
 
 
@@ -283,6 +282,7 @@ def _scaled(growth: Floats, parts: Sequence[_Part]) -> tuple[Scaled, ...]:
     found = np.zeros((3, len(parts)))
     found[2] = -np.inf
     if varies.any():
+        _refuse_ties(moving)
         lower, upper = (_weights(moving, power) for power in _POWERS)
         every = np.broadcast_to(growth, moving.shape)
         found[0, varies] = array_stats.power_scale_sense(every, lower, upper, *_POWERS)
@@ -294,6 +294,16 @@ def _scaled(growth: Floats, parts: Sequence[_Part]) -> tuple[Scaled, ...]:
     )
 
 
+def _refuse_ties(log_density: Floats) -> None:
+    """Refuse log densities (part, chain, draw) of which ArviZ could smooth no tail."""
+    for signed in (log_density, -log_density):
+        if not can_smooth(xr.DataArray(signed, dims=("part", CHAIN, DRAW))):
+            raise BayesdenseError(
+                "power scaling: Pareto smoothing takes draws that differ, and "
+                f"{LEAST_SMOOTHED} of them or more: draw more (--draws)"
+            )
+
+
 def _weights(log_density: Floats, power: float) -> Floats:
     """Pareto smoothed weights of draws under a power of a density, (part, chain, draw)."""
     log_weights = np.asarray(array_stats.power_scale_lw(log_density, power, axis=(-2, -1)))
@@ -303,8 +313,8 @@ def _weights(log_density: Floats, power: float) -> Floats:
 
 def _pareto_k(log_density: Floats, power: float) -> Floats:
     """Shape of the right tail of the raw weights of each part."""
-    log_weights = (power - 1.0) * log_density
-    return np.asarray(array_stats.pareto_khat(log_weights, tail="right", log_weights=True))
+    # Not ArviZ's pareto_khat, which takes the tail of log weights and not of weights (1.0).
+    return np.asarray(array_stats.psislw((1.0 - power) * log_density, axis=(-2, -1))[1])
 
 
 def _shift(growth: Floats, log_density: Floats) -> float:

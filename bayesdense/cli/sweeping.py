@@ -28,7 +28,7 @@ from bayesdense.cli.output import Answer, emit, say, table
 from bayesdense.cli.plotting import ending_of, write_figure
 from bayesdense.cli.words import days, passed
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
-from bayesdense.statements import format_number
+from bayesdense.statements import format_number, signed
 
 if TYPE_CHECKING:
     from bayesdense.studies.sweep import Sweep
@@ -142,7 +142,7 @@ def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
 def _cells(row: Mapping[str, Any]) -> list[object]:
     """One case for people."""
     return [
-        f"{row['axis']}: {row['value']}",
+        _definition(row["axis"], row["value"]),
         row["n_llms"],
         days(row["doubling_time_days"]),
         f"{row['growth_rate_per_year']['p_positive']:.3f}",
@@ -151,9 +151,18 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
     ]
 
 
+def _definition(axis: str, value: str) -> str:
+    """Name of a case; of a prior's width without the words that all paths share."""
+    kind, _, path = axis.partition("@")
+    if kind != "width":
+        return f"{axis}: {value}"
+    name = ".".join(step for step in path.split(".")[2:] if step != "kwargs")
+    return f"{name}: {value} width"
+
+
 def _shift(shift: Mapping[str, Any] | None) -> str | None:
     """Shift from the headline; none where there is nothing to measure it in."""
-    return None if shift is None or shift["in_sd"] is None else f"{shift['in_sd']:+.2f}"
+    return None if shift is None or shift["in_sd"] is None else signed(shift["in_sd"])
 
 
 def _widths(part: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -20,7 +20,7 @@ from bayesdense.report import barg, formulas, interactive, security
 from bayesdense.report.beside import beside
 from bayesdense.report.images import DARK, Absent, Image, image_of
 from bayesdense.report.rows import check_rows, growth_rows, llm_rows
-from bayesdense.report.sensitivity import prior_sensitivity, questions
+from bayesdense.report.sensitivity import leaning, questions
 from bayesdense.results import Fit
 from bayesdense.summary import count_not_finite, summarize
 from bayesdense.text_tables import llm_text_table
@@ -148,7 +148,7 @@ def _parts(
         "definition": formulas.definition(fit),
         "priors": formulas.prior_rows(fit),
         "questions": questions(fit),
-        "prior_sensitivity": prior_sensitivity(fit) if is_whole else "",
+        "leaning": leaning(fit) if is_whole else None,
         "point": point,
         "barg": barg.checklist(fit, summary, has_point=point is not None and bool(point.rows)),
         "signs": barg.SIGNS,
