@@ -21,7 +21,7 @@ from bayesdense.prior_entries import PRIOR_GROUPS, prior_entries
 from bayesdense.results import Fit
 from bayesdense.smoothing import LEAST_SMOOTHED, can_smooth
 from bayesdense.statements import format_number
-from bayesdense.wording import listing
+from bayesdense.wording import printable
 
 #: Powers between which the derivative is taken, ArviZ's.
 _POWERS: Final = (0.99, 1.01)
@@ -121,6 +121,13 @@ class Sensitivity:
             if whole.is_high and not set(members) & set(found):
                 found.append(max(members, key=lambda entry: entry.sensitivity))
         return tuple(sorted(found, key=lambda entry: -entry.sensitivity))
+
+    @property
+    def leans_on(self) -> str:
+        """Those of `named`, with their numbers, as far as a message has room for them."""
+        more = len(self.named) - _NAMED
+        said = ", ".join(map(str, self.named[:_NAMED]))
+        return printable(said + (f" and {more} more" if more > 0 else ""))
 
     @property
     def largest(self) -> Scaled:
@@ -236,8 +243,7 @@ def psense(fit: Fit) -> Iterator[CheckResult]:
     yield judged(
         "psense",
         value,
-        f"growth leans on {listing(map(str, found.named), _NAMED)}; {_beside(found)}; "
-        f"{found.diagnosis}",
+        f"growth leans on {found.leans_on}; {_beside(found)}; {found.diagnosis}",
         f"see by how much: {width_command(fit, entries)}",
     )
 

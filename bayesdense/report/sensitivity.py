@@ -15,7 +15,7 @@ from bayesdense.commands import other_fit
 from bayesdense.errors import BayesdenseError
 from bayesdense.results import Fit
 from bayesdense.statements import format_number, signed
-from bayesdense.wording import listing, printable
+from bayesdense.wording import printable
 
 #: LLMs and families that are shown.
 _SHOWN: Final = 5
@@ -126,7 +126,7 @@ def _verdict(found: Sensitivity) -> str:
             f"Growth leans on no prior: the largest is {found.largest}, and from "
             f"{THRESHOLDS.psense.good:g} on it would count."
         )
-    return f"Growth leans on {listing(map(str, found.named))}: {found.diagnosis}."
+    return f"Growth leans on {found.leans_on}: {found.diagnosis}."
 
 
 def _part_rows(found: Sensitivity) -> Iterator[tuple[str, str, str, str]]:
