@@ -822,3 +822,12 @@ def test_same_model_as_in_pymc(options: Mapping[str, object], other: tuple[int, 
 
     mine = _total(read, 0, Grids(read).get(spec.options.quadrature_spacing))
     assert mine == pytest.approx(total, abs=1e-5)
+
+
+def test_sums_of_squares_of_reports_are_scaled_chi_square() -> None:
+    posterior = made_up_posterior(SPEC, DATA)
+    found = log_likelihoods(posterior, SPEC, DATA)["score_reports"].to_numpy().reshape(6, -1)[3]
+    reports = DATA.reports
+    var = at(posterior, 3)["protocol_sd"][reports.benchmark_idx] ** 2
+    known = stats.chi2.logpdf(reports.sum_of_squares / var, reports.degrees) - np.log(var)
+    np.testing.assert_allclose(found, known, rtol=1e-10)
