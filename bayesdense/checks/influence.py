@@ -12,6 +12,7 @@ from arviz_stats.loo import loo
 
 from bayesdense import derive
 from bayesdense.arrays import Floats
+from bayesdense.checks.arrays import growth_varies
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, informed
@@ -110,7 +111,7 @@ def no_influence(fit: Fit, unit: str) -> str:
         return "the fit kept no pointwise log likelihoods"
     if not can_smooth(likelihood[unit]):
         return "Pareto smoothing needs draws that differ, and more of them: draw more (--draws)"
-    if not float(derive.growth_rate(fit).draws.std(skipna=False)) > 0.0:
+    if not growth_varies(fit):
         return "growth does not vary under this trend, or is not finite"
     return ""
 

@@ -11,6 +11,7 @@ from arviz_stats.base.array import array_stats
 
 from bayesdense import derive
 from bayesdense.arrays import Floats
+from bayesdense.checks.arrays import growth_varies
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, json_number, judged, unmeasured
@@ -36,6 +37,10 @@ _PARTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "score_reports": ("score_reports", "replicated reports"),
         "llm": ("family", "scores of LLMs"),
     }
+)
+#: The same of a model of given densities.
+_GIVEN: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {"llm": ("family", "densities of LLMs")}
 )
 
 
@@ -199,7 +204,7 @@ def sensitivity(fit: Fit) -> Sensitivity:
     ]
     parts = [
         _Part(name, about, "", _matrix(likelihood[variable]))
-        for name, (variable, about) in _PARTS.items()
+        for name, (variable, about) in (_PARTS if fit.spec.is_joint else _GIVEN).items()
         if variable in likelihood
     ]
     wholes = _together("prior", "all priors", entries), _together("likelihood", "all data", parts)
@@ -221,7 +226,7 @@ def why_not(fit: Fit) -> str:
     needed = ("family", "losses", "loss_score") if fit.spec.is_joint else ("family",)
     if not fit.group("log_prior").data_vars or not all(name in likelihood for name in needed):
         return "the fit did not keep the log densities that it takes"
-    if not float(derive.growth_rate(fit).draws.std(skipna=False)) > 0.0:
+    if not growth_varies(fit):
         return "growth does not vary under this trend, or is not finite"
     return ""
 
