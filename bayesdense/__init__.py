@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from bayesdense.catalog import model_names as model_names
     from bayesdense.checks import Checks as Checks
     from bayesdense.checks import check as check
+    from bayesdense.checks.influence import influence as influence
+    from bayesdense.checks.sensitivity import Sensitivity as Sensitivity
+    from bayesdense.checks.sensitivity import sensitivity as sensitivity
     from bayesdense.comparison import Comparison as Comparison
     from bayesdense.comparison import compare as compare
     from bayesdense.dataset import Dataset as Dataset
@@ -120,6 +123,7 @@ _HOMES = {
     "Preview": "approximation",
     "PriorGrowth": "growth_priors",
     "ReportError": "errors",
+    "Sensitivity": "checks.sensitivity",
     "SpecError": "errors",
     "Sweep": "studies.sweep",
     "Trend": "trends",
@@ -146,6 +150,7 @@ _HOMES = {
     "frontier_readings": "frontier",
     "growth_break": "growth_breaks",
     "growth_rate": "derive",
+    "influence": "checks.influence",
     "load_dataset": "dataset",
     "load_fit": "results",
     "load_forecast": "frozen",
@@ -176,6 +181,7 @@ _HOMES = {
     "report_html": "report",
     "score": "scoring",
     "score_forecast": "frozen",
+    "sensitivity": "checks.sensitivity",
     "simulate_dataset": "simulate",
     "stacked_forecast": "stacking",
     "summarize": "summary",

@@ -50,6 +50,11 @@ def format_number(value: float, mcse: float = 0.0, digits: int = MAX_DIGITS) -> 
     return f"{rounded:,.{max(-place, 0)}f}"
 
 
+def signed(shift: float) -> str:
+    """Write a shift with its sign, to two decimals; none is -0.00."""
+    return f"{round(shift, 2) + 0.0:+.2f}"
+
+
 def format_probability(value: float, mcse: float = 0.0) -> str:
     """Write a probability with at most three decimals; never 0 or 1, which draws cannot show.
 

@@ -231,6 +231,7 @@ def _add_reference_likelihoods(rng: np.random.Generator, groups: dict[str, xr.Da
         shape = (kept.sizes["chain"], kept.sizes["draw"], count)
         kept[name] = (("chain", "draw", dim), rng.normal(-1.5, 0.2, shape))
         kept.coords[dim] = [f"{name} {k}" for k in range(count)]
+    kept["losses"] = kept["loss"].sum("loss_cluster")
 
 
 def _predictive(rng: np.random.Generator, n: int, chains: int, draws: int) -> dict[str, xr.Dataset]:

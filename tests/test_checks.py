@@ -14,11 +14,12 @@ from fake_fit import BENCHMARKS, FAMILIES, fake_fit
 from scipy import stats
 
 from bayesdense.checks import THRESHOLDS, CheckResult, Checks, Thresholds, check
+from bayesdense.checks.influence import left_out
 from bayesdense.checks.predictive import predictive
 from bayesdense.checks.quadrature import quadrature
 from bayesdense.checks.sampling import sampling
 from bayesdense.checks.stages import is_cut, stages
-from bayesdense.checks.structure import overlap, pareto_k, size_slope, structure
+from bayesdense.checks.structure import overlap, size_slope, structure
 from bayesdense.checks.thresholds import AtLeast, AtMost, Note, Within
 from bayesdense.errors import BayesdenseError, CheckFailure
 from bayesdense.results import Fit
@@ -652,7 +653,7 @@ def test_pareto_k_is_arviz_own(fit: Fit) -> None:
 
     reference = loo(fit.tree, var_name="llm", pointwise=True).pareto_k
     # ArviZ takes the relative efficiency over all variables, here over the scalar ones
-    np.testing.assert_allclose(pareto_k(fit).values, reference.values, atol=0.1)
+    np.testing.assert_allclose(left_out(fit, "llm").pareto_k.values, reference.values, atol=0.1)
 
 
 def with_slope(fit: Fit, score: float, information: float) -> Fit:

@@ -18,18 +18,18 @@ from fake_fit import fake_checks, fake_fit
 from program import hold, invoke
 
 import bayesdense as bd
+from bayesdense.commands import other_fit, same_fit
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import DatasetError, FitFolderError, ReportError
 from bayesdense.kinds import KINDS
 from bayesdense.names import PLOT_KINDS
 from bayesdense.report import report_html, write_report
 from bayesdense.report.barg import SIGNS, checklist
-from bayesdense.report.commands import other_fit, same_fit
 from bayesdense.report.formulas import mathml, prior_rows, terms
 from bayesdense.report.images import DARK, Absent, Image, image_of
 from bayesdense.report.page import ASSETS
 from bayesdense.report.security import data_block, policy, script
-from bayesdense.report.sensitivity import prior_sensitivity, questions
+from bayesdense.report.sensitivity import leaning, questions
 from bayesdense.results import Fit, add_file, load_fit
 from bayesdense.spec import load_spec
 from bayesdense.summary import summarize
@@ -365,9 +365,20 @@ def test_other_fits_differ_in_what_they_say(fit: Fit) -> None:
     assert "No growth at all" not in {question.title for question in questions(flat)}
 
 
-def test_priors_that_decide_are_said_to(marginal_fit: Fit) -> None:
-    assert re.search(r"Growth is (not )?sensitive to the priors", prior_sensitivity(marginal_fit))
-    assert prior_sensitivity(fake_fit(options={"feedback": "cut"})).startswith("Not computed")
+def test_the_page_says_what_growth_leans_on(marginal_fit: Fit) -> None:
+    found = leaning(marginal_fit)
+    assert found.verdict.startswith("Growth leans on ")
+    assert bool(found.command) != found.verdict.startswith("Growth leans on no prior")
+    assert [about for about, *_ in found.parts][-1] == "scores of LLMs"
+    assert {many: len(rows) for many, rows in found.left_out.items()} == {"LLMs": 5, "families": 5}
+    text = Page(report_html(marginal_fit)).text
+    for about, sensitivity, _, largest in found.parts:
+        assert about in text and sensitivity in text and largest in text
+
+
+def test_the_page_says_why_it_does_not_know_what_growth_leans_on() -> None:
+    assert "a cut fit has no one posterior" in leaning(fake_fit(options={"feedback": "cut"})).absent
+    assert "growth does not vary" in Page(report_html(fake_fit(trend="flat"))).text
 
 
 def test_the_point_pipeline_stands_beside_its_own_dataset(fit: Fit) -> None:

@@ -325,7 +325,8 @@ def test_a_family_at_odds_with_itself_stays_finite_and_right() -> None:
 
 def test_losses_left_out_one_cluster_at_a_time() -> None:
     posterior = made_up_posterior(SPEC, DATA)
-    found = log_likelihoods(posterior, SPEC, DATA)["loss"].to_numpy().reshape(6, -1)[2]
+    every = log_likelihoods(posterior, SPEC, DATA)
+    found = every["loss"].to_numpy().reshape(6, -1)[2]
     theta, losses = at(posterior, 2), DATA.losses
     j = losses.benchmark_idx
     law = theta["loss_floor"][j]
@@ -345,6 +346,7 @@ def test_losses_left_out_one_cluster_at_a_time() -> None:
         rest = losses.cluster_idx != k
         without = stats.multivariate_normal.logpdf(error[rest], cov=cov[np.ix_(rest, rest)])
         assert found[k] == pytest.approx(whole - without, abs=1e-6)
+    assert every["losses"].to_numpy().ravel()[2] == pytest.approx(whole, abs=1e-6)
 
 
 def test_independent_losses_have_densities_of_their_own() -> None:
@@ -820,3 +822,12 @@ def test_same_model_as_in_pymc(options: Mapping[str, object], other: tuple[int, 
 
     mine = _total(read, 0, Grids(read).get(spec.options.quadrature_spacing))
     assert mine == pytest.approx(total, abs=1e-5)
+
+
+def test_sums_of_squares_of_reports_are_scaled_chi_square() -> None:
+    posterior = made_up_posterior(SPEC, DATA)
+    found = log_likelihoods(posterior, SPEC, DATA)["score_reports"].to_numpy().reshape(6, -1)[3]
+    reports = DATA.reports
+    var = at(posterior, 3)["protocol_sd"][reports.benchmark_idx] ** 2
+    known = stats.chi2.logpdf(reports.sum_of_squares / var, reports.degrees) - np.log(var)
+    np.testing.assert_allclose(found, known, rtol=1e-10)

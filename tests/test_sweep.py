@@ -263,6 +263,10 @@ def test_a_failed_fit_is_a_row_and_definitions_are_mixed(
     grown = [rows["reference_tokens", f"{t}T"]["growth_rate_per_year"]["median"]
              for t in (1, 2, 5, 10, 20)]  # fmt: skip
     np.testing.assert_allclose(grown, [2.0, 1.5, 1.2, 1.1, 1.05], atol=0.02)
+    shift = rows["reference_tokens", "1T"]["shift"]
+    assert shift["per_year"] == pytest.approx(0.8, abs=0.02)
+    assert shift["in_sd"] == pytest.approx(8.0, rel=0.1)
+    assert rows["headline", "as the model says"]["shift"]["in_sd"] == 0.0
     sources = {source.source: source for source in found.decomposition}
     assert sources["law_and_map"].ratio == pytest.approx(0.5, abs=0.05)
     assert sources["family"].error.startswith("RuntimeError")
@@ -313,7 +317,8 @@ def test_the_verb_answers_in_three_forms(
     capsys: pytest.CaptureFixture[str],
     form: str,
 ) -> None:
-    arguments = ("sweep", tiny, "--axes", "reference_tokens,date_error,decomposition")
+    axes = "reference_tokens,date_error,decomposition,width@trend.priors.growth_rate"
+    arguments = ("sweep", tiny, "--axes", axes)
     where = ("--out", tmp_path / "out", "--executor", "serial", "--quiet", "--format", form)
     status, out, err = invoke(monkeypatch, capsys, *arguments, *where)
     assert (status, err) == (0, "")
@@ -325,6 +330,7 @@ def test_the_verb_answers_in_three_forms(
         assert float(rows[1]["growth_low"]) < 2.0 < float(rows[1]["growth_high"])
     else:
         assert "Widths do not add" in out
+        assert "growth_rate: half" in out and "shift: of the median" in out
         assert "not available: date_error" in out
         assert max(map(len, out.splitlines())) <= 80
 

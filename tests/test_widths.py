@@ -5,10 +5,11 @@ import pytest
 from exact_evidence import exact_log_ml
 
 from bayesdense.comparison.importance import log_mean
-from bayesdense.comparison.widths import WIDTHS, _wider, reweighted, widened
+from bayesdense.comparison.widths import WIDTHS, reweighted, widened
 from bayesdense.dataset import load_dataset
 from bayesdense.inference import fit
 from bayesdense.observations import observe
+from bayesdense.prior_entries import wider
 from bayesdense.priors import prior_from_dict
 from bayesdense.spec import load_spec
 
@@ -32,7 +33,11 @@ def test_only_the_trend_is_widened_and_not_its_level() -> None:
         ({"dist": "LogNormal", "kwargs": {"mu": 1, "sigma": 0.5}}, {"kwargs.sigma": 1.0}),
         ({"dist": "HalfNormal", "kwargs": {"sigma": 0.5}}, {"kwargs.sigma": 1.0}),
         ({"dist": "Gamma", "kwargs": {"alpha": 2, "beta": 0.5}}, {"kwargs.beta": 0.25}),
-        ({"dist": "Beta", "kwargs": {"alpha": 2, "beta": 3}}, {}),
+        (
+            {"dist": "Beta", "kwargs": {"alpha": 2, "beta": 3}},
+            {"kwargs.alpha": 1.25, "kwargs.beta": 1.5},
+        ),
+        ({"dist": "Beta", "kwargs": {"alpha": 0.5, "beta": 3}}, {}),
         (
             {
                 "dist": "Normal",
@@ -53,7 +58,7 @@ def test_only_the_trend_is_widened_and_not_its_level() -> None:
     ],
 )
 def test_what_width_means(raw: dict[str, object], expected: dict[str, float]) -> None:
-    found = dict(_wider(prior_from_dict("here", raw), 2.0, is_scale=False))
+    found = dict(wider(prior_from_dict("here", raw), 2.0))
     assert found == pytest.approx(expected)
 
 

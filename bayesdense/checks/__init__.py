@@ -8,6 +8,7 @@ from bayesdense.checks.patterns import patterns
 from bayesdense.checks.predictive import predictive
 from bayesdense.checks.quadrature import quadrature
 from bayesdense.checks.sampling import finite, sampling
+from bayesdense.checks.sensitivity import psense
 from bayesdense.checks.stages import is_cut, stages
 from bayesdense.checks.structure import structure
 from bayesdense.checks.thresholds import THRESHOLDS, Status, Thresholds
@@ -50,4 +51,4 @@ def check(fit: Fit) -> Checks:
 
 def _beyond_sampling(fit: Fit) -> tuple[CheckResult, ...]:
     """Numerical error, misfit, and what the answer leans on."""
-    return (*quadrature(fit), *predictive(fit), *patterns(fit), *structure(fit))
+    return (*quadrature(fit), *predictive(fit), *patterns(fit), *structure(fit), *psense(fit))

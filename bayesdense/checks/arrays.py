@@ -3,7 +3,9 @@
 import numpy as np
 import xarray as xr
 
+from bayesdense import derive
 from bayesdense.arrays import Floats, Ints
+from bayesdense.errors import BayesdenseError
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.results import Fit
 
@@ -12,6 +14,15 @@ def matrix(draws: xr.DataArray) -> Floats:
     """Draws of a vector as (samples, entries), chain by chain."""
     ordered = draws.transpose(CHAIN, DRAW, ...).values
     return np.asarray(ordered.reshape(ordered.shape[0] * ordered.shape[1], -1), dtype=float)
+
+
+def growth_varies(fit: Fit) -> bool:
+    """Whether growth has draws that are numbers, and not all the same."""
+    try:
+        draws = derive.growth_rate(fit).draws
+    except BayesdenseError:  # draws that are no numbers
+        return False
+    return bool(np.ptp(draws.to_numpy()) > 0.0)
 
 
 def index(fit: Fit, name: str) -> Ints:

@@ -1,34 +1,37 @@
 """What the answer leans on: single LLMs, the size scale, the residual's shape, extrapolation."""
 
 import math
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats  # type: ignore[attr-defined]
-from arviz_stats.loo import loo
 from scipy.special import ndtr
 
 from bayesdense import derive
 from bayesdense.arrays import Floats
 from bayesdense.checks.arrays import matrix
+from bayesdense.checks.influence import UNITS, influence_item, left_out, no_influence
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, informed, judged, unmeasured
-from bayesdense.names import DRAW, LLM
+from bayesdense.names import DRAW, FAMILY, LLM
 from bayesdense.results import Fit
 from bayesdense.smoothing import LEAST_SMOOTHED, can_smooth
 from bayesdense.statements import FAR, format_count, format_number
 from bayesdense.wording import listing
 
-_loo: Callable[..., Any] = loo  # ArviZ has no annotations
-_kde: Callable[..., Any] = array_stats.kde
+_kde: Callable[..., Any] = array_stats.kde  # ArviZ has no annotations
 
 _NAMED: Final = 5
 _GOOD_K: Final = THRESHOLDS.pareto_k.good
+#: Reference data that are left out one by one.
+_REFERENCE: Final[Mapping[str, str]] = MappingProxyType(
+    {"loss": "losses of a size", "loss_score": "calibration points"}
+)
 
 
 def structure(fit: Fit) -> Iterator[CheckResult]:
@@ -40,18 +43,14 @@ def structure(fit: Fit) -> Iterator[CheckResult]:
 
 
 def _pareto_k(fit: Fit) -> Iterator[CheckResult]:
-    """Check that leaving out any one LLM needs no refit; a cut fit has no such posterior.
+    """Check that leaving out any one LLM needs no refit, and say what it would do to growth.
 
-    The ends of a ladder hold the law, so that k is high there under any data: that is only said.
+    A cut fit has no such posterior.
     """
     likelihood = fit.group("log_likelihood")
     if is_cut(fit):
         return
-    for name, what in (
-        (LLM, "LLMs"),
-        ("loss", "losses of a size"),
-        ("loss_score", "calibration points"),
-    ):
+    for name in (LLM, FAMILY, *_REFERENCE):
         if name not in likelihood:
             continue
         if not can_smooth(likelihood[name]):
@@ -59,36 +58,28 @@ def _pareto_k(fit: Fit) -> Iterator[CheckResult]:
                 why = f"Pareto smoothing takes {LEAST_SMOOTHED} draws that differ"
                 yield unmeasured("pareto_k", why)
             continue
-        values = pareto_k(fit, name)
-        rows = [str(row) for row in values[values.dims[0]].values]
-        high = [row for row, k in zip(rows, values.values, strict=True) if not k <= _GOOD_K]
-        largest = float(values.max(skipna=False))
-        if name != LLM:
-            found = f"{what} whose omission takes a refit: {listing(high, _NAMED)}" if high else ""
-            yield informed("pareto_k_reference", largest, found, of=name)
-            continue
-        found = f"{what} that move the posterior: {listing(high, _NAMED)}" if high else ""
-        remedy = "leaving them out needs a refit without them; look at their data"
-        yield judged("pareto_k", largest, found, remedy)
+        found = left_out(fit, name)
+        if name != FAMILY:
+            yield _k_item(name, found.pareto_k)
+        if name in UNITS and not no_influence(fit, name):
+            yield influence_item(fit, name, found)
 
 
-def pareto_k(fit: Fit, name: str = LLM) -> xr.DataArray:
-    """Pareto k-hat of leaving out each LLM (or each entry of another likelihood), by ArviZ."""
-    # ArviZ takes the relative efficiency over the whole posterior: the growth rate and its like
-    # are enough, and a hundred sizes would cost more than the smoothing itself.
-    posterior = fit.posterior
-    scalars = [name for name in posterior.data_vars if posterior[name].ndim == 2]
-    tree = xr.DataTree.from_dict(
-        {
-            "/posterior": posterior[scalars],
-            "/log_likelihood": fit.group("log_likelihood")[[name]],
-        }
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "k is too high": that is what we report
-        result = _loo(tree, var_name=name, pointwise=True)
-    values: xr.DataArray = result.pareto_k
-    return values
+def _k_item(name: str, values: xr.DataArray) -> CheckResult:
+    """Judge the Pareto k of LLMs.
+
+    The ends of a ladder hold the law, so that k is high there under any data: that is only said.
+    """
+    rows = [str(row) for row in values[values.dims[0]].values]
+    high = [row for row, k in zip(rows, values.values, strict=True) if not k <= _GOOD_K]
+    largest = float(values.max(skipna=False))
+    if name != LLM:
+        what = _REFERENCE[name]
+        found = f"{what} whose omission takes a refit: {listing(high, _NAMED)}" if high else ""
+        return informed("pareto_k_reference", largest, found, of=name)
+    found = f"LLMs that move the posterior: {listing(high, _NAMED)}" if high else ""
+    remedy = "leaving them out needs a refit without them; look at their data"
+    return judged("pareto_k", largest, found, remedy)
 
 
 @dataclass(frozen=True, slots=True)

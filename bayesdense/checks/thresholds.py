@@ -205,6 +205,15 @@ class Thresholds:
     pareto_k_reference: Note = Note(
         0.7, "as for LLMs; the ends of a ladder hold its law, and their k is high under any data"
     )
+    influence: Note = Note(
+        0.5, "posterior sds by which leaving one out moves the median of growth: a fact of the data"
+    )
+    psense: AtMost = AtMost(
+        0.05,
+        math.inf,
+        "Kallioinen et al. 2024: above, twice the power of a prior moves growth by about a fifth "
+        "of its sd or more",
+    )
     ppc_score_mean: Within = _MISFIT
     ppc_score_sd: Within = _MISFIT
     ppc_score_largest: AtLeast = _PATTERN

@@ -44,7 +44,7 @@ class CheckResult:
         return {
             "name": self.name,
             "status": self.status,
-            "value": _json_number(self.value),
+            "value": json_number(self.value),
             "threshold": list(threshold) if isinstance(threshold, tuple) else threshold,
             "advice": self.advice,
         }
@@ -92,9 +92,9 @@ class Checks:
         """Return the section `checks` of `summary.json`, as plain JSON values."""
         return {
             "status": self.status,
-            "max_rhat": _json_number(self.max_rhat),
-            "min_ess_bulk": _json_number(self.min_ess_bulk),
-            "min_ess_tail": _json_number(self.min_ess_tail),
+            "max_rhat": json_number(self.max_rhat),
+            "min_ess_bulk": json_number(self.min_ess_bulk),
+            "min_ess_tail": json_number(self.min_ess_tail),
             "divergences": self.divergences,
             "items": [item.to_dict() for item in self.items],
         }
@@ -176,6 +176,6 @@ def _text(value: Value | Bound) -> str:
     return format_number(value, digits=4) if math.isfinite(value) else str(value)
 
 
-def _json_number(value: Value) -> Value:
+def json_number(value: Value) -> Value:
     """Return a value that JSON knows: a number that is not finite becomes None."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,6 +15,7 @@ from bayesdense.cli.options import (
     complete_dataset,
 )
 from bayesdense.cli.output import Answer, columns_or_stack, emit, table
+from bayesdense.cli.sensitivity import sensitivity_answer
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.statements import format_count, format_number
 
@@ -25,7 +26,18 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-def check(fit: FitArgument, form: FormatOption = Format.TABLE) -> None:
+def check(
+    fit: FitArgument,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity",
+            help="Instead, what growth leans on: each prior, each part of the data, single LLMs.",
+            show_default=False,
+        ),
+    ] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
     """Judge a fit: convergence, precision, and how well the model describes the data.
 
     PASS and REVIEW exit 0, FAIL exits 1. A REVIEW is news about the model, not a fault.
@@ -33,6 +45,9 @@ def check(fit: FitArgument, form: FormatOption = Format.TABLE) -> None:
     from bayesdense.checks import check as check_fit
     from bayesdense.results import load_fit
 
+    if sensitivity:
+        emit(sensitivity_answer(load_fit(fit)), form)
+        return
     checks = check_fit(load_fit(fit))
     emit(words.checks_answer(checks.to_dict()), form)
     if checks.status == "fail":

@@ -28,7 +28,7 @@ from bayesdense.cli.output import Answer, emit, say, table
 from bayesdense.cli.plotting import ending_of, write_figure
 from bayesdense.cli.words import days, passed
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
-from bayesdense.statements import format_number
+from bayesdense.statements import format_number, signed
 
 if TYPE_CHECKING:
     from bayesdense.studies.sweep import Sweep
@@ -41,7 +41,8 @@ def sweep(
         typer.Option(
             "--axes",
             metavar="A,B,...",
-            help="Axes of definition, separated by commas; default: all. decomposition is one.",
+            help="Axes of definition, separated by commas; default: all. decomposition is one, and "
+            "width@ENTRY a prior at half and double width.",
             show_default=False,
         ),
     ] = None,
@@ -120,9 +121,11 @@ def _answer(found: "Sweep") -> Answer:
 def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Tables of the cases and of the widths, then what is missing."""
     done = [row for row in payload["rows"] if row["status"] == "done"]
-    columns = ("definition", "LLMs", "doubles in days (95 %)", "P(growing)", "checks")
+    columns = ("definition", "LLMs", "doubles in days (95 %)", "P(growing)", "shift", "checks")
     cells = [_cells(row) for row in done]
-    yield table(columns, cells, right=columns[1:4], compact=True)
+    yield table(columns, cells, right=columns[1:5], compact=True)
+    if len(done) > 1:
+        yield "shift: of the median growth rate, in posterior sds of the headline's."
     if len(done) < len(payload["rows"]):
         yield ""
     for row in payload["rows"]:
@@ -139,12 +142,27 @@ def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
 def _cells(row: Mapping[str, Any]) -> list[object]:
     """One case for people."""
     return [
-        f"{row['axis']}: {row['value']}",
+        _definition(row["axis"], row["value"]),
         row["n_llms"],
         days(row["doubling_time_days"]),
         f"{row['growth_rate_per_year']['p_positive']:.3f}",
+        _shift(row["shift"]),
         row["checks"]["status"],
     ]
+
+
+def _definition(axis: str, value: str) -> str:
+    """Name of a case; of a prior's width without the words that all paths share."""
+    kind, _, path = axis.partition("@")
+    if kind != "width":
+        return f"{axis}: {value}"
+    name = ".".join(step for step in path.split(".")[2:] if step != "kwargs")
+    return f"{name}: {value} width"
+
+
+def _shift(shift: Mapping[str, Any] | None) -> str | None:
+    """Shift from the headline; none where there is nothing to measure it in."""
+    return None if shift is None or shift["in_sd"] is None else signed(shift["in_sd"])
 
 
 def _widths(part: Mapping[str, Any]) -> Iterator[RenderableType]:

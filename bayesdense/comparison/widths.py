@@ -1,6 +1,6 @@
 """Wider and narrower priors of a trend: what posterior probabilities of hypotheses rest on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -9,7 +9,7 @@ from bayesdense.comparison.importance import LogMean, log_mean
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.observations import Observations
 from bayesdense.prior_densities import log_prior
-from bayesdense.priors import Prior
+from bayesdense.prior_entries import wider
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec
 
@@ -22,8 +22,7 @@ _SHARED: Final = ("trend_intercept",)
 def widened(spec: ModelSpec, factor: float) -> ModelSpec:
     """Model with the priors of its trend wider by a factor, all but that of the level.
 
-    The sd of a normal prior, of the log of a log-normal one, the scale of a half-normal or gamma
-    one; of a hierarchical prior the widths of the priors within it. Beta priors stay.
+    What width means of each distribution, `prior_entries.wider` says.
 
     Parameters
     ----------
@@ -42,26 +41,9 @@ def widened(spec: ModelSpec, factor: float) -> ModelSpec:
         f"trend.priors.{name}.{path}": value
         for name, prior in spec.used_priors("trend").items()
         if name not in _SHARED
-        for path, value in _wider(prior, factor, is_scale=False)
+        for path, value in wider(prior, factor)
     }
     return spec.with_options(**changes)
-
-
-def _wider(prior: Prior, factor: float, *, is_scale: bool) -> Iterator[tuple[str, float]]:
-    """Entries of a prior that change, with their new values.
-
-    Of a prior that is a hierarchical sd (`is_scale`) the whole is multiplied.
-    """
-    numbers = {key: value for key, value in prior.kwargs.items() if isinstance(value, int | float)}
-    if is_scale and prior.dist == "LogNormal":
-        yield "kwargs.mu", numbers["mu"] + float(np.log(factor))
-    elif prior.dist == "Gamma":
-        yield "kwargs.beta", numbers["beta"] / factor
-    elif "sigma" in numbers:
-        yield "kwargs.sigma", numbers["sigma"] * factor
-    for key, inner in prior.inner.items():
-        for path, value in _wider(inner, factor, is_scale=key == "sigma"):
-            yield f"kwargs.{key}.{path}", value
 
 
 def reweighted(fit: Fit, data: Observations, factor: float) -> LogMean:

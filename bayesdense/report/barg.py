@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from bayesdense.checks.sensitivity import why_not
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.results import Fit
 
@@ -189,9 +190,10 @@ def _sensitivity(fit: Fit, *, has_point: bool) -> list[Item]:
         Item(
             "5.A-C",
             "Sensitivity to broader, to informed and to default priors",
-            "partly" if "log_prior" in fit.tree.children else "not done",
-            "All priors together made stronger and weaker by power scaling; single priors by "
-            "`--set` and another fit: see What would change the answer.",
+            "not done" if why_not(fit) else "reported",
+            why_not(fit)
+            or "Every prior made stronger and weaker by power scaling: see What would change the "
+            "answer. Fits at other widths: `bayesdense sweep --axes width@ENTRY`.",
         ),
         Item(
             "5.D-E",

@@ -11,16 +11,16 @@ from markupsafe import Markup
 
 from bayesdense._version import __version__
 from bayesdense.checks import check
+from bayesdense.commands import same_fit
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError, ReportError
 from bayesdense.files import write_bytes_atomic
 from bayesdense.names import CHAIN, CI_PROB, DRAW, PLOT_KINDS
 from bayesdense.report import barg, formulas, interactive, security
 from bayesdense.report.beside import beside
-from bayesdense.report.commands import same_fit
 from bayesdense.report.images import DARK, Absent, Image, image_of
 from bayesdense.report.rows import check_rows, growth_rows, llm_rows
-from bayesdense.report.sensitivity import prior_sensitivity, questions
+from bayesdense.report.sensitivity import leaning, questions
 from bayesdense.results import Fit
 from bayesdense.summary import count_not_finite, summarize
 from bayesdense.text_tables import llm_text_table
@@ -148,7 +148,7 @@ def _parts(
         "definition": formulas.definition(fit),
         "priors": formulas.prior_rows(fit),
         "questions": questions(fit),
-        "prior_sensitivity": prior_sensitivity(fit) if is_whole else "",
+        "leaning": leaning(fit) if is_whole else None,
         "point": point,
         "barg": barg.checklist(fit, summary, has_point=point is not None and bool(point.rows)),
         "signs": barg.SIGNS,

@@ -4,25 +4,21 @@ Studies that compare fits (sweeps, trend hypotheses, decomposition of the interv
 `questions`, as answers in place of commands, where their results are at hand.
 """
 
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-import xarray as xr
-from arviz_stats.psense import psense_summary
-
-from bayesdense import derive
-from bayesdense.checks.stages import is_cut
-from bayesdense.report.commands import other_fit
+from bayesdense.checks.influence import UNITS, influence, no_influence
+from bayesdense.checks.sensitivity import Sensitivity, sensitivity, width_command
+from bayesdense.checks.thresholds import THRESHOLDS
+from bayesdense.commands import other_fit
+from bayesdense.errors import BayesdenseError
 from bayesdense.results import Fit
-from bayesdense.statements import format_number
+from bayesdense.statements import format_number, signed
+from bayesdense.wording import printable
 
-_psense: Callable[..., Any] = psense_summary
-#: Above this ArviZ calls a quantity sensitive (Kallioinen et al. 2024).
-_SENSITIVE: Final = 0.05
-#: Parts of a fit's likelihood that multiply; those of LLMs within families do not.
-_LIKELIHOODS: Final = ("family", "loss", "loss_score")
+#: LLMs and families that are shown.
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,33 +78,78 @@ _ANY: Final = (
 )  # fmt: skip
 
 
-def prior_sensitivity(fit: Fit) -> str:
-    """Say how growth moves as the priors are made stronger or weaker (power scaling by ArviZ)."""
-    prior = fit.group("log_prior")
-    growth = derive.growth_rate(fit).draws
-    if is_cut(fit) or not prior.data_vars or float(growth.std()) == 0.0:
-        return "Not computed: power scaling takes one posterior of all data in which growth varies."
-    likelihood = fit.group("log_likelihood")
-    parts = [name for name in _LIKELIHOODS if name in likelihood]
-    if not parts:
-        return "Not computed: the fit kept no log likelihoods."
-    tree = xr.DataTree.from_dict(
-        {
-            "/posterior": xr.Dataset({"growth": growth}),
-            "/log_prior": prior,
-            "/log_likelihood": likelihood[parts],
-        }
+@dataclass(frozen=True, slots=True)
+class Leaning:
+    """What growth leans on, as rows of text.
+
+    Attributes
+    ----------
+    absent
+        Why there is nothing; else empty.
+    verdict
+        Whether growth leans on a prior, and on which.
+    command
+        Command line of the fits that tell by how much; empty where none is needed.
+    parts
+        (part, sensitivity, shift, largest entry) of groups of priors, then of the data.
+    left_out
+        Kind of unit -> (name, growth without it, shift, Pareto k) of those that move growth most.
+    """
+
+    absent: str = ""
+    verdict: str = ""
+    command: str = ""
+    parts: tuple[tuple[str, str, str, str], ...] = ()
+    left_out: Mapping[str, tuple[tuple[str, str, str, str], ...]] = field(default_factory=dict)
+
+
+def leaning(fit: Fit) -> Leaning:
+    """Say what growth leans on: priors and data by power scaling, LLMs and families left out."""
+    try:
+        found = sensitivity(fit)
+    except BayesdenseError as error:
+        return Leaning(absent=f"What growth leans on was not computed: {error}.")
+    named = [part.name for part in found.named]
+    known = ((unit, many) for unit, many in UNITS.items() if not no_influence(fit, unit))
+    return Leaning(
+        verdict=_verdict(found),
+        command=width_command(fit, named) if named else "",
+        parts=tuple(_part_rows(found)),
+        left_out={many: tuple(_left_out_rows(fit, unit)) for unit, many in known},
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # importance weights of a few draws: said as a number
-        row = _psense(tree).iloc[0]
-    strength = float(row["prior"])
-    verdict = "sensitive" if strength > _SENSITIVE else "not sensitive"
-    return (
-        f"Growth is {verdict} to the priors as a whole: power scaling moves it by "
-        f"{format_number(strength, digits=2)} (above {_SENSITIVE:g} counts as sensitive; the same "
-        f"for the likelihood is {format_number(float(row['likelihood']), digits=2)})."
-    )
+
+
+def _verdict(found: Sensitivity) -> str:
+    """Whether growth leans on a prior."""
+    if not found.named:
+        return (
+            f"Growth leans on no prior: the largest is {found.largest}, and from "
+            f"{THRESHOLDS.psense.good:g} on it would count."
+        )
+    return f"Growth leans on {found.leans_on}: {found.diagnosis}."
+
+
+def _part_rows(found: Sensitivity) -> Iterator[tuple[str, str, str, str]]:
+    """Groups of priors with their largest entries, then parts of the data."""
+    for part in (found.prior, *found.groups, found.likelihood, *found.likelihoods):
+        entries = [entry for entry in found.entries if entry.group == part.name]
+        largest = max(entries, key=lambda entry: entry.sensitivity) if entries else None
+        trust = "" if part.is_reliable else f" (Pareto k {part.pareto_k:.2f}: not to be trusted)"
+        yield (
+            f"{part.about}",
+            f"{part.sensitivity:.3f}{trust}",
+            signed(part.shift_in_sd),
+            "" if largest is None else f"{largest.name} ({largest.sensitivity:.3f})",
+        )
+
+
+def _left_out_rows(fit: Fit, unit: str) -> Iterator[tuple[str, str, str, str]]:
+    """Units without which growth moves most."""
+    for row in influence(fit, unit).head(_SHOWN).to_dict("records"):
+        growth = f"{format_number(row['growth_median'])} (sd {format_number(row['growth_sd'])})"
+        trust = "" if row["reliable"] else ": only a refit can tell"
+        k = f"{row['pareto_k']:.2f}{trust}"
+        yield printable(row["name"]), growth, signed(row["shift_in_sd"]), k
 
 
 def _is_set(fit: Fit, key: str, value: str) -> bool:

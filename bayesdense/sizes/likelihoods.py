@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 from scipy.special import gammaln, logsumexp
 
 from bayesdense.arrays import Floats, Ints
@@ -11,7 +12,7 @@ from bayesdense.items import count_terms, item_variance, log_binomial
 from bayesdense.kernel import Grid
 from bayesdense.laws import chinchilla_loss
 from bayesdense.names import CHAIN, DRAW, POINT_OBS
-from bayesdense.observations import JointObservations, LossData
+from bayesdense.observations import JointObservations, LossData, ReportData
 from bayesdense.score_maps import logistic_logit_score
 from bayesdense.sizes import normal
 from bayesdense.sizes.blocks import block_of, cells_of, families_of, members_of, rule_of
@@ -23,6 +24,7 @@ from bayesdense.spec import ModelSpec
 LLM_OBS = "llm_obs"
 FAMILY_OBS = "family_obs"
 LOSS_CLUSTER = "loss_cluster"
+REPORTS = "report_benchmark"
 
 #: Draws whose matrices are held at once.
 _BLOCK = 250
@@ -42,8 +44,13 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: JointObservati
     - `family` = log M_k; without families the sum of its LLMs';
     - `loss` = log p(losses of a size on a benchmark | all other losses), likewise exact, runs' and
       sizes' effects integrated out; where the noise is independent simply their density;
+    - `losses` = log p(all reference losses): those of sizes are no factors of it, as runs are
+      shared;
     - `loss_score`: log density of the logit of a calibration point, log probability of its count
-      where it is read as one.
+      where it is read as one;
+    - `score_reports`, with replicated reports: log density of their sum of squares.
+
+    `family`, `losses`, `loss_score` and `score_reports` multiply to the likelihood of all data.
 
     Integrals over sizes use the model's grid, finer where a draw's residual sd is below its
     spacing; integrals over f the trapezoid rule with a spacing of 1.2 times the least posterior sd
@@ -60,7 +67,8 @@ def log_likelihoods(posterior: xr.Dataset, spec: ModelSpec, data: JointObservati
     -------
     xarray.Dataset
         llm (chain, draw, llm_obs), family (chain, draw, family_obs),
-        loss (chain, draw, loss_cluster), loss_score (chain, draw, point_obs); nats.
+        loss (chain, draw, loss_cluster), losses (chain, draw), loss_score (chain, draw, point_obs),
+        score_reports (chain, draw, report_benchmark); nats.
     """
     return log_likelihoods_and_slopes(posterior, spec, data)[0]
 
@@ -106,15 +114,18 @@ def _as_dataset(read: Posterior, llm: Floats, family: Floats) -> xr.Dataset:
     points = np.flatnonzero(data.calibration.is_fit)
     names = data.benchmarks.names
     point_labels = [f"{names[data.calibration.benchmark_idx[k]]} {k}" for k in points]
-    return xr.Dataset(
-        {
-            "llm": read.data_array(llm, LLM_OBS, list(data.llms.names)),
-            "family": read.data_array(family, FAMILY_OBS, list(data.llms.families)),
-            "loss": read.data_array(_losses(read), LOSS_CLUSTER, _cluster_labels(data)),
-            "loss_score": read.data_array(_points(read), POINT_OBS, point_labels),
-        },
-        attrs={"units": "nats"},
-    )
+    apart, together = _losses(read)
+    found = {
+        "llm": read.data_array(llm, LLM_OBS, list(data.llms.names)),
+        "family": read.data_array(family, FAMILY_OBS, list(data.llms.families)),
+        "loss": read.data_array(apart, LOSS_CLUSTER, _cluster_labels(data)),
+        "losses": ((CHAIN, DRAW), together.reshape(read.n_chains, read.n_draws)),
+        "loss_score": read.data_array(_points(read), POINT_OBS, point_labels),
+    }
+    if data.reports is not None:
+        benchmarks = [names[k] for k in data.reports.benchmark_idx]
+        found["score_reports"] = read.data_array(_reports(read, data.reports), REPORTS, benchmarks)
+    return xr.Dataset(found, attrs={"units": "nats"})
 
 
 def family_log_likelihood(
@@ -198,8 +209,18 @@ def _points(posterior: Posterior) -> Floats:
     return out[:, points.is_fit]
 
 
-def _losses(posterior: Posterior) -> Floats:
-    """Leave-one-out density of the losses of every size and benchmark, one row per draw."""
+def _reports(posterior: Posterior, reports: ReportData) -> Floats:
+    """Log densities of the reports' sums of squares, one row per draw."""
+    var = posterior.values["protocol_sd"][:, reports.benchmark_idx] ** 2
+    density = stats.gamma.logpdf(reports.sum_of_squares, reports.degrees / 2, scale=2 * var)
+    return np.asarray(density)
+
+
+def _losses(posterior: Posterior) -> tuple[Floats, Floats]:
+    """Leave-one-out density of the losses of every size and benchmark, and density of all.
+
+    One row per draw, and one number.
+    """
     losses, values = posterior.data.losses, posterior.values
     j = losses.benchmark_idx
     order, first = members_of(losses.cluster_idx, losses.n_clusters)
@@ -214,15 +235,15 @@ def _losses(posterior: Posterior) -> Floats:
         cluster_var = values["size_effect_sd"][:, cluster_benchmark] ** 2
     else:
         run_sd, cluster_var = np.zeros_like(error), np.zeros((len(error), losses.n_clusters))
-    out = np.empty((len(error), losses.n_clusters))
+    apart, together = np.empty((len(error), losses.n_clusters)), np.empty(len(error))
 
     def some(draws: Ints) -> None:
-        out[draws] = _leave_clusters_out(
+        apart[draws], together[draws] = _leave_clusters_out(
             error[draws], var[draws], run_sd[draws], cluster_var[draws], losses, order, first
         )
 
     over_blocks(np.arange(len(error)), some, at_once=_BLOCK)
-    return out
+    return apart, together
 
 
 def _cluster_labels(data: JointObservations) -> list[str]:
@@ -242,18 +263,19 @@ def _leave_clusters_out(
     losses: LossData,
     order: Ints,
     first: Ints,
-) -> Floats:
-    """Log p(e_k | all other errors) of every cluster k, one row per draw.
+) -> tuple[Floats, Floats]:
+    """Log p(e_k | all other errors) of every cluster k, one row per draw, and log p(e).
 
     The errors are Normal(0, A + U U'): A = diag(v) + s_k^2 1 1' in each cluster, U the loadings of
     the standard normal run effects. With Q the inverse covariance, e_k given the others has
     precision Q_kk and error Q_kk^-1 (Q e)_k. By Sherman and Morrison, and Woodbury,
 
         A^-1 = diag(w) - c w w',  w = 1/v,  c = s^2 / (1 + s^2 sum w),
-        Q = A^-1 - B M^-1 B',     B = A^-1 U,  M = I + U' B.
+        Q = A^-1 - B M^-1 B',     B = A^-1 U,  M = I + U' B,  |A + U U'| = |A| |M|.
     """
     clusters = [order[first[k] : first[k + 1]] for k in range(len(first) - 1)]
     n_runs, parts = len(losses.runs), []
+    together = np.full(len(error), -0.5 * _LOG_2PI * error.shape[1])
     inner = np.tile(np.eye(n_runs), (len(error), 1, 1))
     known = np.zeros((len(error), n_runs, 1))
     for k, members in enumerate(clusters):
@@ -263,17 +285,24 @@ def _leave_clusters_out(
         loaded, e = inverse @ loading, error[:, members, None]
         inner[:, runs[:, None], runs] += loading.mT @ loaded
         known[:, runs] += loaded.mT @ e
+        together += 0.5 * (np.linalg.slogdet(inverse).logabsdet - _quadratic(e, inverse @ e))
         parts.append((runs, inverse, loaded, e))
     inner_inverse = np.linalg.inv(inner)
     effect = inner_inverse @ known
+    together += 0.5 * (_quadratic(known, effect) - np.linalg.slogdet(inner).logabsdet)
     out = np.empty((len(error), len(clusters)))
     for k, (runs, inverse, loaded, e) in enumerate(parts):
         precision = inverse - loaded @ inner_inverse[:, runs[:, None], runs] @ loaded.mT
         score = inverse @ e - loaded @ effect[:, runs]
-        quadratic = (score * np.linalg.solve(precision, score)).sum(axis=(1, 2))
+        quadratic = _quadratic(score, np.linalg.solve(precision, score))
         log_det = np.linalg.slogdet(precision).logabsdet
         out[:, k] = 0.5 * (log_det - quadratic - _LOG_2PI * e.shape[1])
-    return out
+    return out, together
+
+
+def _quadratic(left: Floats, right: Floats) -> Floats:
+    """Inner product of two columns, draw by draw."""
+    return np.asarray((left * right).sum(axis=(1, 2)))
 
 
 def _cluster_precision(var: Floats, shared_var: Floats) -> Floats:

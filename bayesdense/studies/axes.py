@@ -4,7 +4,7 @@ An axis lists cases, each one change of the model or of the part of the dataset 
 case that the dataset or this version cannot serve says why, in place of a number.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -14,11 +14,15 @@ import pandas as pd
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.kinds import KINDS
+from bayesdense.prior_entries import prior_at, with_width
 from bayesdense.spec import ModelSpec
 from bayesdense.studies.selection import WHOLE, Selection, people_of, tables_of_llms
 from bayesdense.wording import nearest_of, told
 
 HEADLINE: Final = "headline"
+#: Axis of one prior, named behind it as in the model's file.
+WIDTH: Final = "width@"
+_WIDTHS: Final = MappingProxyType({"half": 0.5, "double": 2.0})
 #: Tokens D0 of the reference LLM, in T: those of the paper's articles and around them.
 _TRILLIONS: Final = (1, 2, 5, 10, 20)
 #: Centre of the ceiling's prior -> alpha and beta; the middle one is the shipped model's.
@@ -205,6 +209,19 @@ def _trend(base: Base) -> Iterator[Case]:
             yield base.changed("trend", kind, note, trend=kind)
 
 
+def _width(base: Base, axis: str) -> Iterator[Case]:
+    """One prior at half and at double width; an error where the model uses no such."""
+    path = axis.removeprefix(WIDTH)
+    prior_at(base.spec, path)
+    for value, factor in _WIDTHS.items():
+        try:
+            spec = with_width(base.spec, path, factor)
+        except SpecError as error:
+            yield base.missing(axis, value, str(error))
+        else:
+            yield Case(axis, value, spec, note=f"{path} ~ {prior_at(spec, path)}")
+
+
 def _date_error(base: Base) -> Iterator[Case]:
     yield base.missing(
         "date_error", "date_sd_days", "this version of the model takes release dates as exact"
@@ -237,6 +254,14 @@ AXES: Final[Mapping[str, Callable[[Base], Iterator[Case]]]] = MappingProxyType(
 )
 
 
+def refuse_unknown(axes: Sequence[str], known: Collection[str]) -> None:
+    """Refuse an axis that is none of these, nor one of a prior."""
+    for axis in axes:
+        if axis not in known and not axis.startswith(WIDTH):
+            hint = nearest_of(axis, (*known, f"{WIDTH}ENTRY"))
+            raise BayesdenseError(f"sweep: no axis {told(axis)}{hint}")
+
+
 def cases_of(spec: ModelSpec, dataset: Dataset, axes: Sequence[str]) -> list[Case]:
     """List the headline's own case and those of each axis.
 
@@ -245,20 +270,20 @@ def cases_of(spec: ModelSpec, dataset: Dataset, axes: Sequence[str]) -> list[Cas
     spec, dataset
         The headline's.
     axes
-        Names out of `AXES`.
+        Names out of `AXES`, or `width@` and the path of a prior in the model's file.
 
     Raises
     ------
     BayesdenseError
-        There is no such axis.
+        There is no such axis, or no such prior.
     """
-    for axis in axes:
-        if axis not in AXES:
-            raise BayesdenseError(f"sweep: no axis {told(axis)}{nearest_of(axis, AXES)}")
+    refuse_unknown(axes, AXES)
     base = Base(spec, dataset)
     found = [Case(HEADLINE, "as the model says", spec)]
     for axis in dict.fromkeys(axes):
-        if axis in _JOINT_AXES and not spec.is_joint:
+        if axis.startswith(WIDTH):
+            found += _width(base, axis)
+        elif axis in _JOINT_AXES and not spec.is_joint:
             found.append(base.missing(axis, "any", _GIVEN))
         else:
             found += AXES[axis](base)

@@ -8,7 +8,6 @@ from typing import Any, Final
 import pandas as pd
 
 from bayesdense.arrays import Floats
-from bayesdense.errors import BayesdenseError
 from bayesdense.files import write_text_atomic
 from bayesdense.jobs import Job, Outcome, Progress, Results, run_jobs
 from bayesdense.jobs.crews import Submits
@@ -20,7 +19,7 @@ from bayesdense.names import (
     STUDY_DRAWS,
 )
 from bayesdense.spec import ModelSpec, load_spec
-from bayesdense.studies.axes import AXES, Case, cases_of
+from bayesdense.studies.axes import AXES, Case, cases_of, refuse_unknown
 from bayesdense.studies.decomposition import (
     NOTE,
     SOURCES,
@@ -38,7 +37,7 @@ from bayesdense.studies.refits import (
     study_of,
 )
 from bayesdense.studies.selection import WHOLE
-from bayesdense.wording import json_text, nearest_of, told
+from bayesdense.wording import json_text
 
 DECOMPOSITION: Final = "decomposition"
 #: What `axes` may name.
@@ -135,7 +134,8 @@ def sweep(
     spec
         The headline's model; None: that of the dataset.
     axes
-        Out of `AXIS_NAMES`; None: all.
+        Out of `AXIS_NAMES`; None: all of these. Also `width@` and the path of a prior in the
+        model's file: that prior at half and at double width.
     out
         Folder of the jobs; None: `studies/sweep-<dataset>`. `sweep.json` is written there.
     draws, tune, chains
@@ -167,7 +167,7 @@ def sweep(
         model=model.name,
         seed=seed,
         length=study.length,
-        rows=tuple(_row(case, job, results) for case, job in plan.told),
+        rows=_with_shifts([_row(case, job, results) for case, job in plan.told]),
         decomposition=_decomposition(plan, results),
     )
     write_text_atomic(folder / RESULT_NAME, json_text(found.to_dict()) + "\n")
@@ -192,9 +192,7 @@ class _Plan:
 
 def _planned(study: Study, spec: ModelSpec, axes: Sequence[str]) -> _Plan:
     """List what is to be fitted."""
-    for axis in axes:
-        if axis not in AXIS_NAMES:
-            raise BayesdenseError(f"sweep: no axis {told(axis)}{nearest_of(axis, AXIS_NAMES)}")
+    refuse_unknown(axes, AXIS_NAMES)
     asked = [axis for axis in axes if axis != DECOMPOSITION]
     decomposes = DECOMPOSITION in axes
     extra = [axis for axis in (*_DEFINITIONS, "family") if decomposes and axis not in asked]
@@ -225,6 +223,23 @@ def _row(case: Case, job: Job | None, results: Results) -> dict[str, Any]:
         return {**row, "status": "failed", "message": _said(outcome)}
     found = {key: value for key, value in outcome.result.items() if key != "draws"}
     return {**row, "status": "done", "message": "", **found, "seconds": outcome.seconds}
+
+
+def _with_shifts(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Add to every fitted case how far its growth lies from the headline's."""
+    base = rows[0].get("growth_rate_per_year")
+    return tuple(
+        row | {"shift": None if base is None else _shift(row["growth_rate_per_year"], base)}
+        if row["status"] == "done"
+        else row
+        for row in rows
+    )
+
+
+def _shift(growth: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, float | None]:
+    """Shift of the median: per year, and in the headline's sds."""
+    apart = growth["median"] - base["median"]
+    return {"per_year": apart, "in_sd": apart / base["sd"] if base["sd"] > 0.0 else None}
 
 
 def _said(outcome: Outcome) -> str:
@@ -297,6 +312,7 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, object]:
         "growth_low": ends["growth_low"],
         "growth_high": ends["growth_high"],
         "p_positive": growth.get("p_positive"),
+        "shift_in_sd": (row.get("shift") or {}).get("in_sd"),
         "doubling_days_median": time.get("median"),
         "doubling_days_low": ends["doubling_days_low"],
         "doubling_days_high": ends["doubling_days_high"],

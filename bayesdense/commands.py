@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -26,20 +26,25 @@ def same_fit(fit: Fit) -> str:
         if fit.spec.options.feedback == "cut"
         else ("--draws", str(sizes[DRAW]), "--chains", str(sizes[CHAIN]))
     )
-    return shlex.join([*_start(fit, fit.spec), "--seed", str(fit.seed), *counts])
+    return shlex.join([*_start("fit", fit, fit.spec), "--seed", str(fit.seed), *counts])
 
 
 def other_fit(fit: Fit, key: str, value: str) -> str:
     """Command line of a fit with one more choice changed."""
     spec = fit.spec.with_overrides([f"{key}={value}"])
     folder = f"fits/{printable(str(fit.dataset_info['name']))}-{key}-{value}"
-    return shlex.join([*_start(fit, spec), "--seed", str(fit.seed), "--out", folder])
+    return shlex.join([*_start("fit", fit, spec), "--seed", str(fit.seed), "--out", folder])
 
 
-def _start(fit: Fit, spec: ModelSpec) -> Iterator[str]:
+def sweep_command(fit: Fit, axes: Sequence[str]) -> str:
+    """Command line of a sweep about the model of a fit."""
+    return shlex.join([*_start("sweep", fit, fit.spec), "--axes", ",".join(axes)])
+
+
+def _start(verb: str, fit: Fit, spec: ModelSpec) -> Iterator[str]:
     """Dataset, model and what differs from the model as it ships."""
     name = str(fit.dataset_info["name"])
-    yield from ("bayesdense", "fit", name if name in dataset_names() else _OWN_DATASET)
+    yield from ("bayesdense", verb, name if name in dataset_names() else _OWN_DATASET)
     if spec.name not in model_names():
         yield from ("--model", _OWN_MODEL)
         return
