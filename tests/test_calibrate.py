@@ -174,7 +174,7 @@ def calibration(ranks: Mapping[str, Any] | None, *worlds: Mapping[str, Any]) -> 
     }
     about = {"name": "densing", "digest": "d", "n_llms": 112, "n_families": 52}
     return Calibration(
-        about, "joint", 1, Length(60, 60, 2), 8, 1, "prior", worlds or (world(),), ranks, record
+        about, "joint", "m", 1, Length(60, 60, 2), 8, 1, "prior", worlds or (world(),), ranks, record
     )
 
 

@@ -107,12 +107,12 @@ def sweep(
 
 def _answer(found: "Sweep") -> Answer:
     """Say a sweep in the three forms."""
-    from bayesdense.studies.sweep import flat_row
+    from bayesdense.study_files import sweep_row
 
     payload = found.to_dict()
     return Answer(
         payload=payload,
-        rows=[flat_row(row) for row in found.rows],
+        rows=[sweep_row(row) for row in found.rows],
         body=tuple(_body(payload)),
     )
 

@@ -36,10 +36,15 @@ def other_fit(fit: Fit, key: str, value: str) -> str:
     return shlex.join([*_start(fit, spec), "--seed", str(fit.seed), "--out", folder])
 
 
-def _start(fit: Fit, spec: ModelSpec) -> Iterator[str]:
+def study_of_fit(fit: Fit, verb: str, *more: str) -> str:
+    """Command line of a study of the fit's dataset and model."""
+    return shlex.join([*_start(fit, fit.spec, verb), *more])
+
+
+def _start(fit: Fit, spec: ModelSpec, verb: str = "fit") -> Iterator[str]:
     """Dataset, model and what differs from the model as it ships."""
     name = str(fit.dataset_info["name"])
-    yield from ("bayesdense", "fit", name if name in dataset_names() else _OWN_DATASET)
+    yield from ("bayesdense", verb, name if name in dataset_names() else _OWN_DATASET)
     if spec.name not in model_names():
         yield from ("--model", _OWN_MODEL)
         return

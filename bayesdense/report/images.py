@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError, ReportError
 from bayesdense.names import PLOT_KINDS
 from bayesdense.plots import style
-from bayesdense.plots.kinds import draw
+from bayesdense.plots.kinds import Drawn, draw
 from bayesdense.results import Fit
 
 #: Bytes of an SVG above which a figure is a PNG instead.
@@ -90,9 +90,21 @@ def image_of(
     ReportError
         It could not be drawn, for a reason that is not the fit's; names the figure.
     """
-    title = PLOT_KINDS[kind]
+    return image_drawn_by(
+        lambda: draw(fit, kind, dataset=dataset, table=table), kind, PLOT_KINDS[kind]
+    )
+
+
+def image_drawn_by(make: Callable[[], Drawn], kind: str, title: str) -> Image | Absent:
+    """Draw one figure, of a fit or of a study.
+
+    Raises
+    ------
+    ReportError
+        As `image_of`.
+    """
     try:
-        drawn = draw(fit, kind, dataset=dataset, table=table)
+        drawn = make()
         uri, is_vector = _uri(drawn.figure)
     except BayesdenseError as error:
         return Absent(kind, title, str(error))
