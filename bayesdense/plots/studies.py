@@ -110,8 +110,7 @@ def draw_study(study: StudyFile, kind: str, *, fit: Fit | None = None) -> Drawn:
     known = kinds_of(study.verb)
     if kind not in known:
         raise BayesdenseError(
-            f"kind = {told(kind)}: {study.verb} has no such figure"
-            f"{nearest_of(kind, known)}; allowed: {', '.join(known)}"
+            f"kind = {told(kind)}: {study.verb} has no such figure{nearest_of(kind, known)}"
         )
     chosen = STUDY_KINDS[kind]
     try:

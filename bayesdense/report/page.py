@@ -169,7 +169,12 @@ def _parts(
         ],
         "prior_sensitivity": prior_sensitivity(fit) if is_whole else "",
         "point": point,
-        "barg": barg.checklist(fit, summary, has_point=point is not None and bool(point.rows)),
+        "barg": barg.checklist(
+            fit,
+            summary,
+            has_point=point is not None and bool(point.rows),
+            has_rivals=any(one.verb == "compare" for one in found),
+        ),
         "signs": barg.SIGNS,
         "about": fit.dataset_info,
         "warnings": fit.dataset_warnings,

@@ -179,9 +179,10 @@ def _note(found: Content) -> Iterator[str]:
         yield found["decomposition"]["note"]
 
 
-def _units(_: Content) -> Iterator[str]:
-    """What scores of predictions are in."""
+def _units(found: Content) -> Iterator[str]:
+    """What scores of predictions are in, and beside what they stand."""
     yield "CRPS is in units of the score, and smaller is better; the log score is of its logit."
+    yield "; ".join(f"{name}: {what}" for name, what in found["baselines"].items()) + "."
 
 
 def _status(found: Content) -> Iterator[str]:
