@@ -32,7 +32,7 @@ from bayesdense.statements import format_number, format_probability
 #: Told apart without colours, too.
 _DASHES: Final = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (9, 3)))
 #: Points of print of a line without weight, and of one with all of it.
-_THIN, _THICK = 0.9, 3.6
+_THIN, _THICK = 0.9, 2.8
 _BAND: Final = 0.10
 _LEGEND_LINE: Final = 0.17  # inches
 #: Where an LLM lies further from all curves than so many orders of magnitude it is cut.
@@ -140,7 +140,7 @@ def describe_hypotheses(table: pd.DataFrame) -> str:
     return (
         f"Density of a typical new LLM in time under {len(parts)} trends, on "
         f"{last['date'].iloc[0]:%Y-%m-%d}: {'; '.join(parts)}. Stacking weights are of "
-        f"{_UNSEEN[on]}."
+        f"{_UNSEEN[on]}; those of trends that foretell alike are arbitrary."
     )
 
 
