@@ -24,7 +24,7 @@ COMMANDS = {
 
 def make(name: str, command: tuple[str, ...]) -> dict[str, object]:
     """Run a study, keep its result, and say how it was made."""
-    started, verb = time.monotonic(), command[0]
+    started, commit, verb = time.monotonic(), fits.commit(), command[0]
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "bayesdense", *command, *sys.argv[1:], "--out", folder]
         done = subprocess.run(words, stdout=subprocess.DEVNULL)
@@ -38,7 +38,7 @@ def make(name: str, command: tuple[str, ...]) -> dict[str, object]:
     (WHERE / name / f"{verb}.json").write_text(text, encoding="utf-8")
     return {
         "command": " ".join(["bayesdense", *command]),
-        "commit": fits.commit(),
+        "commit": commit,
         "seconds": round(time.monotonic() - started, 1),
     }
 
