@@ -22,9 +22,9 @@ COMMANDS = {
 }
 
 
-def make(name: str, command: tuple[str, ...]) -> dict[str, object]:
+def make(name: str, command: tuple[str, ...], commit: str) -> dict[str, object]:
     """Run a study, keep its result, and say how it was made."""
-    started, commit, verb = time.monotonic(), fits.commit(), command[0]
+    started, verb = time.monotonic(), command[0]
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "bayesdense", *command, *sys.argv[1:], "--out", folder]
         done = subprocess.run(words, stdout=subprocess.DEVNULL)
@@ -44,5 +44,6 @@ def make(name: str, command: tuple[str, ...]) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    made = {name: make(name, command) for name, command in COMMANDS.items()}
+    began_at = fits.commit()
+    made = {name: make(name, command, began_at) for name, command in COMMANDS.items()}
     (WHERE / "made.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
