@@ -74,10 +74,20 @@ def read_study(where: str | Path) -> StudyFile:
     where
         Folder of a study, or the file of its result.
 
+    Returns
+    -------
+    StudyFile
+        With the content of `compare.json`, `sweep.json`, `backtest.json`, `power.json` or
+        `calibrate.json`.
+
     Raises
     ------
     BayesdenseError
         Neither, no study that is finished, or one of another version of its schema.
+
+    Examples
+    --------
+    ``plot_sweep(read_study("studies/sweep-densing"))``
     """
     path = Path(where)
     said = printable(str(where))
