@@ -59,17 +59,22 @@ if TYPE_CHECKING:
     from bayesdense.inference import prepare as prepare
     from bayesdense.plots import figure as figure
     from bayesdense.plots import figure_table as figure_table
+    from bayesdense.plots import plot_backtest as plot_backtest
     from bayesdense.plots import plot_calibration as plot_calibration
+    from bayesdense.plots import plot_decomposition as plot_decomposition
     from bayesdense.plots import plot_densities as plot_densities
     from bayesdense.plots import plot_doubling_time as plot_doubling_time
     from bayesdense.plots import plot_energy as plot_energy
     from bayesdense.plots import plot_ess as plot_ess
     from bayesdense.plots import plot_growth_rate as plot_growth_rate
+    from bayesdense.plots import plot_hypotheses as plot_hypotheses
     from bayesdense.plots import plot_loss_law as plot_loss_law
     from bayesdense.plots import plot_loss_residuals as plot_loss_residuals
+    from bayesdense.plots import plot_power as plot_power
     from bayesdense.plots import plot_predictive as plot_predictive
     from bayesdense.plots import plot_prior_posterior as plot_prior_posterior
     from bayesdense.plots import plot_rank as plot_rank
+    from bayesdense.plots import plot_readings as plot_readings
     from bayesdense.plots import plot_score_map as plot_score_map
     from bayesdense.plots import plot_sizes as plot_sizes
     from bayesdense.plots import plot_sweep as plot_sweep
@@ -96,6 +101,8 @@ if TYPE_CHECKING:
     from bayesdense.studies.power_result import Power as Power
     from bayesdense.studies.sweep import Sweep as Sweep
     from bayesdense.studies.sweep import sweep as sweep
+    from bayesdense.study_files import StudyFile as StudyFile
+    from bayesdense.study_files import read_study as read_study
     from bayesdense.summary import summarize as summarize
     from bayesdense.trends import Trend as Trend
     from bayesdense.trends import TrendData as TrendData
@@ -125,6 +132,7 @@ _HOMES = {
     "ReportError": "errors",
     "Sensitivity": "checks.sensitivity",
     "SpecError": "errors",
+    "StudyFile": "study_files",
     "Sweep": "studies.sweep",
     "Trend": "trends",
     "TrendData": "trends",
@@ -156,17 +164,22 @@ _HOMES = {
     "load_forecast": "frozen",
     "load_spec": "spec",
     "model_names": "catalog",
+    "plot_backtest": "plots",
     "plot_calibration": "plots",
+    "plot_decomposition": "plots",
     "plot_densities": "plots",
     "plot_doubling_time": "plots",
     "plot_energy": "plots",
     "plot_ess": "plots",
     "plot_growth_rate": "plots",
+    "plot_hypotheses": "plots",
     "plot_loss_law": "plots",
     "plot_loss_residuals": "plots",
+    "plot_power": "plots",
     "plot_predictive": "plots",
     "plot_prior_posterior": "plots",
     "plot_rank": "plots",
+    "plot_readings": "plots",
     "plot_score_map": "plots",
     "plot_sizes": "plots",
     "plot_sweep": "plots",
@@ -177,6 +190,7 @@ _HOMES = {
     "prepare": "inference",
     "preview": "approximation",
     "prior_growth": "growth_priors",
+    "read_study": "study_files",
     "read_weights": "stacking",
     "report_html": "report",
     "score": "scoring",

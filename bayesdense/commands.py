@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
 
@@ -36,9 +36,9 @@ def other_fit(fit: Fit, key: str, value: str) -> str:
     return shlex.join([*_start("fit", fit, spec), "--seed", str(fit.seed), "--out", folder])
 
 
-def sweep_command(fit: Fit, axes: Sequence[str]) -> str:
-    """Command line of a sweep about the model of a fit."""
-    return shlex.join([*_start("sweep", fit, fit.spec), "--axes", ",".join(axes)])
+def study_of_fit(fit: Fit, verb: str, *more: str) -> str:
+    """Command line of a study of the fit's dataset and model."""
+    return shlex.join([*_start(verb, fit, fit.spec), *more])
 
 
 def _start(verb: str, fit: Fit, spec: ModelSpec) -> Iterator[str]:

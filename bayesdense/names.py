@@ -134,9 +134,23 @@ PLOT_KINDS: Final = MappingProxyType(
         "loss_residuals": "what the loss laws leave over",
         "score_map": "score map of every benchmark",
         "predictive": "data against replicated data",
+        "readings": "growth of the frontier in different readings",
         "prior_posterior": "priors against posteriors",
         "rank": "ranks of the chains",
         "ess": "effective sample size of quantiles",
         "energy": "energies of the sampler",
+    }
+)
+#: Figures of studies, in the order in which a report shows them.
+STUDY_PLOT_KINDS: Final = MappingProxyType(
+    {
+        "hypotheses": "rival trends, with their weights",
+        "sweep": "growth under other definitions",
+        "decomposition": "where the width of the interval comes from",
+        "backtest_coverage": "coverage of later scores, foretold from earlier LLMs",
+        "backtest_crps": "distance of later scores, beside baselines",
+        "power": "how often a change of growth would be found",
+        "calibration_ranks": "ranks of truths among draws, against their bands",
+        "calibration_coverage": "coverage of growth, world by world",
     }
 )

@@ -147,6 +147,13 @@ class ModelSpec:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
+    @property
+    def posterior_digest(self) -> str:
+        """`digest` without the spacing of the grid, which moves no posterior: fits refine it."""
+        if not self.is_joint:
+            return self.digest
+        return self.with_options(quadrature_spacing=Options().quadrature_spacing).digest
+
 
 def load_spec(name_or_path: str | Path) -> ModelSpec:
     """Load a model by its shipped name (`joint`, `trend_only`) or from a TOML file.

@@ -69,12 +69,12 @@ def _make(name: str, command: tuple[str, ...]) -> dict[str, object]:
     (WHERE / "fits" / f"{name}.txt").write_text(done.stdout, encoding="utf-8")
     return {
         "command": " ".join(["bayesdense", *command]),
-        "commit": _commit(),
+        "commit": commit(),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """Commit of the working tree, marked where it is changed; unknown outside a repository."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],

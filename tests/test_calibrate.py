@@ -17,7 +17,13 @@ from bayesdense.engine.runs import target_of
 from bayesdense.engine.sample import Draws
 from bayesdense.errors import BayesdenseError
 from bayesdense.jobs import Failure, Job, Outcome
-from bayesdense.plots.calibration import calibration_figure, coverage_rows, rank_differences
+from bayesdense.plots.calibration import (
+    coverage_figure,
+    coverage_rows,
+    rank_differences,
+    ranks_figure,
+    ranks_table,
+)
 from bayesdense.spec import load_spec
 from bayesdense.studies import bookkeeping, pilots
 from bayesdense.studies.calibrate import Calibration, calibrate, ranks_of
@@ -174,7 +180,17 @@ def calibration(ranks: Mapping[str, Any] | None, *worlds: Mapping[str, Any]) -> 
     }
     about = {"name": "densing", "digest": "d", "n_llms": 112, "n_families": 52}
     return Calibration(
-        about, "joint", 1, Length(60, 60, 2), 8, 1, "prior", worlds or (world(),), ranks, record
+        about,
+        "joint",
+        "m",
+        1,
+        Length(60, 60, 2),
+        8,
+        1,
+        "prior",
+        worlds or (world(),),
+        ranks,
+        record,
     )
 
 
@@ -250,8 +266,7 @@ def test_figures_show_what_was_found() -> None:
     rows = coverage_rows(payload)
     assert rows["world"].tolist() == ["well_specified", "well_specified", "b", "b"]
     assert rows["coverage"].tolist() == [100.0] * 4
-    for kind in ("ranks", "coverage"):
-        figure = calibration_figure(payload, kind)
+    for figure in (ranks_figure(ranks_table(payload)), coverage_figure(rows)):
         (ax,) = figure.axes
         assert ax.get_legend() is not None
     ax = bd.plot_calibration(payload)

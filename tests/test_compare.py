@@ -144,6 +144,10 @@ def made(name: str, k: float = 0.1, **changes: object) -> dict[str, Any]:
         "dataset": {},
         "growth_rate_per_year": {"median": 1.0},
         "doubling_time_days": {"median": 250.0, "statement": "..."},
+        "trend_log_density": {
+            "dates": ["2023-02-24", "2024-02-24"], "median": [-2.0, -1.0],
+            "eti50": [[-2.1, -1.9], [-1.2, -0.8]], "eti95": [[-2.3, -1.7], [-1.6, -0.4]],
+        },
         "checks": {"status": "pass", "max_rhat": 1.0, "min_ess_bulk": 900.0, "divergences": 0,
                    "not_passed": []},
         "family": units,

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import bayesdense
-from bayesdense.names import PLOT_KINDS
+from bayesdense.names import PLOT_KINDS, STUDY_PLOT_KINDS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -58,7 +58,7 @@ def test_every_page_is_in_the_table_of_contents() -> None:
 
 
 def test_every_kind_of_figure_has_a_script() -> None:
-    assert {script.stem for script in SCRIPTS} == {*PLOT_KINDS, "sweep", "calibration"}
+    assert {script.stem for script in SCRIPTS} == {*PLOT_KINDS, *STUDY_PLOT_KINDS}
     shown = {
         name for script in SCRIPTS for name in re.findall(r"bd\.(plot_\w+)", script.read_text())
     }

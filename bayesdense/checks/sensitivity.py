@@ -15,7 +15,7 @@ from bayesdense.checks.arrays import growth_varies
 from bayesdense.checks.stages import is_cut
 from bayesdense.checks.thresholds import THRESHOLDS
 from bayesdense.checks.verdict import CheckResult, json_number, judged, unmeasured
-from bayesdense.commands import sweep_command
+from bayesdense.commands import study_of_fit
 from bayesdense.errors import BayesdenseError
 from bayesdense.names import CHAIN, DRAW
 from bayesdense.prior_entries import PRIOR_GROUPS, prior_entries
@@ -255,7 +255,7 @@ def psense(fit: Fit) -> Iterator[CheckResult]:
 
 def width_command(fit: Fit, entries: list[str]) -> str:
     """Command line that fits again with each of these priors at half and at double width."""
-    return sweep_command(fit, [f"width@{entry}" for entry in entries])
+    return study_of_fit(fit, "sweep", "--axes", ",".join(f"width@{entry}" for entry in entries))
 
 
 def _beside(found: Sensitivity) -> str:

@@ -25,7 +25,7 @@ from bayesdense.cli.options import (
     read_model,
 )
 from bayesdense.cli.output import Answer, emit, table
-from bayesdense.cli.words import bound, flat, interval, passed, percent
+from bayesdense.cli.words import bound, flat, interval, passed, percent, study_ending
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
 
 
@@ -85,12 +85,14 @@ def backtest(
         progress.stage(f"foretelling later LLMs of {dataset}")
         from bayesdense.dataset import load_dataset
         from bayesdense.studies.backtest import backtest as run
+        from bayesdense.studies.refits import default_folder
 
+        folder = out or default_folder("backtest", dataset)
         found = run(
             dataset,
             read_model(model, overrides, load_dataset(dataset)),
             origins=None if origins is None else [date.strip() for date in origins.split(",")],
-            out=out,
+            out=folder,
             draws=draws,
             tune=tune,
             chains=chains,
@@ -101,7 +103,8 @@ def backtest(
             progress=progress.jobs,
         )
     payload = found.to_dict()
-    emit(Answer(payload, payload["scores"], tuple(_body(payload))), form)
+    body = (*_body(payload), study_ending(folder, "backtest", "backtest_coverage"))
+    emit(Answer(payload, payload["scores"], body), form)
     if not all(passed(origin) for origin in payload["origins"]):
         raise typer.Exit(1)
 

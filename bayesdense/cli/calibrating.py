@@ -146,11 +146,13 @@ def calibrate(
         )
     payload = found.to_dict()
     if plot is not None and ending is not None:
-        from bayesdense.plots.calibration import COVERAGE, RANKS, calibration_figure
+        from bayesdense.plots import calibration as figures
 
-        shows_ranks = found.ranks is not None and len(found.worlds) == 1
-        kind = RANKS if shows_ranks else COVERAGE
-        write_figure(calibration_figure(payload, kind), plot, ending)
+        if found.ranks is not None and len(found.worlds) == 1:
+            drawn = figures.ranks_figure(figures.ranks_table(payload))
+        else:
+            drawn = figures.coverage_figure(figures.coverage_rows(payload))
+        write_figure(drawn, plot, ending)
         say(f"Written to {plot}.")
     rows = [
         {str(name): value for name, value in row.items()}

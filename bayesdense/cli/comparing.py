@@ -25,7 +25,7 @@ from bayesdense.cli.options import (
     read_model,
 )
 from bayesdense.cli.output import Answer, columns_or_stack, emit
-from bayesdense.cli.words import flat, interval
+from bayesdense.cli.words import flat, interval, study_ending
 from bayesdense.names import (
     DAYS_PER_MONTH,
     DEFAULT_CHAINS,
@@ -147,7 +147,7 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
 
         for trend in payload["power"]["trends"]:
             yield from (f"Power: {statement(data['name'], trend, rule)}" for rule in RULES)
-    yield f"Written to {folder / 'compare.json'}."
+    yield study_ending(folder, "compare", "hypotheses")
 
 
 _COLUMNS: Final = (

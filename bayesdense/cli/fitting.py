@@ -129,7 +129,7 @@ def fit(
         problem = None
         if not no_report:
             progress.stage("making the report")
-            problem = _make_report(fitted, summary, data, files)
+            problem = _make_report(fitted, summary, data, files, folder)
         summary["timings_s"]["total"] = progress.seconds
         progress.stage(f"writing {folder}")
         files["summary.json"] = to_json(summary).encode("utf-8")
@@ -147,14 +147,20 @@ def fit(
 
 
 def _make_report(
-    fitted: "Fit", summary: Mapping[str, Any], data: "Dataset", files: dict[str, bytes]
+    fitted: "Fit",
+    summary: Mapping[str, Any],
+    data: "Dataset",
+    files: dict[str, bytes],
+    folder: Path,
 ) -> str | None:
     """Add the report to the files of a fit, or return why there is none."""
     from bayesdense.errors import BayesdenseError
     from bayesdense.report import report_html
+    from bayesdense.report.studies import studies_beside
 
     try:
-        page = report_html(fitted, summary=summary, dataset=data)
+        studies, _ = studies_beside(fitted, folder)
+        page = report_html(fitted, summary=summary, dataset=data, studies=studies)
     except BayesdenseError as error:
         return str(error)
     files["report.html"] = page.encode("utf-8")

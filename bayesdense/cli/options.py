@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from bayesdense import catalog
-from bayesdense.names import ALLOWED_COUNTS, PLOT_KINDS
+from bayesdense.names import ALLOWED_COUNTS, PLOT_KINDS, STUDY_PLOT_KINDS
 
 if TYPE_CHECKING:
     from bayesdense.dataset import Dataset
@@ -49,7 +49,8 @@ def complete_model(incomplete: str) -> list[str]:
 
 def complete_kind(incomplete: str) -> list[str]:
     """Kinds of figures that begin as typed."""
-    return [name for name in PLOT_KINDS if name.startswith(incomplete)]
+    known = (*PLOT_KINDS, *STUDY_PLOT_KINDS)
+    return [name for name in known if name.startswith(incomplete)]
 
 
 def complete_any(incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The verbs `plot` and `report`: one figure of a finished fit with its data, and all of them."""
+"""The verbs `plot` and `report`: one figure of a fit or a study with its data, and all of them."""
 
 import io
 import json
@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.console import RenderableType
 
-from bayesdense.cli.options import FitArgument, FittedOption, Format, FormatOption, complete_kind
+from bayesdense.cli.options import (
+    FitArgument,
+    FittedOption,
+    Format,
+    FormatOption,
+    complete_kind,
+    read_folder,
+)
 from bayesdense.cli.output import Answer, columns_or_stack, emit, say
 from bayesdense.errors import BayesdenseError
-from bayesdense.names import PLOT_KINDS, SCHEMA_VERSION
+from bayesdense.names import PLOT_KINDS, SCHEMA_VERSION, STUDY_PLOT_KINDS
 from bayesdense.statements import format_number
-from bayesdense.wording import nearest_of, told
+from bayesdense.wording import nearest_of, printable, told
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,12 +35,21 @@ _MOST_ROWS: Final = 20
 
 
 def plot(
-    fit: FitArgument,
+    fit: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FIT",
+            help="Folder of a fit, or of a study.",
+            parser=read_folder,
+            show_default=False,
+        ),
+    ],
     kind: Annotated[
         str,
         typer.Argument(
             metavar="KIND",
-            help="What to draw: " + ", ".join(PLOT_KINDS) + ".",
+            help=f"What to draw of a fit: {', '.join(PLOT_KINDS)}; "
+            f"of a study: {', '.join(STUDY_PLOT_KINDS)}.",
             show_default=False,
             autocompletion=complete_kind,
         ),
@@ -51,19 +67,18 @@ def plot(
     dataset: FittedOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Draw a figure of a fit, and give its data.
+    """Draw a figure of a fit or of a study, and give its data.
 
     The figure is written to a file, in place of an older one; its data are the answer.
     """
-    if kind not in PLOT_KINDS:
-        raise BayesdenseError(f"KIND {told(kind)}: no such figure{nearest_of(kind, PLOT_KINDS)}")
+    known = (*PLOT_KINDS, *STUDY_PLOT_KINDS)
+    if kind not in known:
+        raise BayesdenseError(f"KIND {told(kind)}: no such figure{nearest_of(kind, known)}")
     path = out or PLOTS / f"{fit.resolve().name}-{kind}.png"
     ending = ending_of(path)
-    from bayesdense.dataset import load_dataset
-    from bayesdense.plots.kinds import draw, records
-    from bayesdense.results import load_fit
+    from bayesdense.plots.kinds import records
 
-    drawn = draw(load_fit(fit), kind, dataset=load_dataset(dataset) if dataset else None)
+    drawn = _of_study(fit, kind) if kind in STUDY_PLOT_KINDS else _of_fit(fit, kind, dataset)
     write_figure(drawn.figure, path, ending)
     rows = records(drawn.table)
     if form is not Format.TABLE:
@@ -85,6 +100,29 @@ def plot(
     )
 
 
+def _of_study(folder: Path, kind: str) -> "Drawn":
+    """Draw a figure of a study."""
+    from bayesdense.plots.studies import draw_study
+    from bayesdense.study_files import read_study
+
+    return draw_study(read_study(folder), kind)
+
+
+def _of_fit(folder: Path, kind: str, dataset: str | None) -> "Drawn":
+    """Draw a figure of a fit."""
+    from bayesdense.dataset import load_dataset
+    from bayesdense.plots.kinds import draw
+    from bayesdense.results import load_fit
+    from bayesdense.study_files import is_study
+
+    if is_study(folder):
+        raise BayesdenseError(
+            f"{printable(str(folder))}: is a study, and {kind} a figure of a fit; of studies there "
+            f"are {', '.join(STUDY_PLOT_KINDS)}"
+        )
+    return draw(load_fit(folder), kind, dataset=load_dataset(dataset) if dataset else None)
+
+
 def report(
     fit: FitArgument,
     out: Annotated[
@@ -97,27 +135,43 @@ def report(
         ),
     ] = None,
     dataset: FittedOption = None,
+    study: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--study",
+            metavar="DIR",
+            help="A study of the same dataset and model to show (compare, sweep, backtest, power, "
+            "calibrate). May be given several times. Default: those in the folder studies beside "
+            "that of the fits.",
+            show_default=False,
+        ),
+    ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Write the report of a fit: one page of HTML that loads nothing from anywhere.
 
     Answer, figures, every LLM, model, checks, data and provenance; `fit` writes it too.
+    What studies found stands under what would change the answer.
     An older report of the fit is replaced.
     """
     began = time.perf_counter()
     from bayesdense.dataset import load_dataset
     from bayesdense.report import report_html, write_report
+    from bayesdense.report.studies import read_studies, studies_beside
     from bayesdense.results import REPORT_NAME, SUMMARY_NAME, add_file, load_fit
 
     loaded = load_fit(fit)
     summary = json.loads((fit / SUMMARY_NAME).read_bytes())  # as the manifest says, or not loaded
     given = load_dataset(dataset) if dataset else None
+    studies, others = (read_studies(loaded, study), []) if study else studies_beside(loaded, fit)
+    for why in others:
+        say(f"Not shown: {why}")
     if out is None:
-        page = report_html(loaded, summary=summary, dataset=given).encode("utf-8")
+        page = report_html(loaded, summary=summary, dataset=given, studies=studies).encode("utf-8")
         path = add_file(fit, REPORT_NAME, page)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
-        path = write_report(loaded, out, summary=summary, dataset=given)
+        path = write_report(loaded, out, summary=summary, dataset=given, studies=studies)
     seconds, size = time.perf_counter() - began, path.stat().st_size
     payload = {
         "schema": SCHEMA_VERSION,
@@ -125,9 +179,12 @@ def report(
         "bytes": size,
         "seconds": seconds,
         "checks": summary["checks"]["status"],
+        "studies": [str(one.path) for one in studies],
     }
     said = f"Written to {path} ({size / 1e6:.1f} MB, {seconds:.0f} s): open it in a browser."
-    emit(Answer(payload=payload, rows=[payload], body=(said,)), form)
+    row = {**payload, "studies": " ".join(payload["studies"])}
+    shown = [f"Studies shown: {', '.join(one.name for one in studies)}."] if studies else []
+    emit(Answer(payload=payload, rows=[row], body=(said, *shown)), form)
 
 
 def ending_of(path: Path, option: str = "--out") -> str:

@@ -26,7 +26,7 @@ from bayesdense.cli.options import (
 )
 from bayesdense.cli.output import Answer, emit, say, table
 from bayesdense.cli.plotting import ending_of, write_figure
-from bayesdense.cli.words import days, passed
+from bayesdense.cli.words import days, passed, study_ending
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
 from bayesdense.statements import format_number, signed
 
@@ -80,13 +80,15 @@ def sweep(
     with Reporter(quiet=quiet) as progress:
         progress.stage(f"sweeping definitions on {dataset}")
         from bayesdense.dataset import load_dataset
+        from bayesdense.studies.refits import default_folder
         from bayesdense.studies.sweep import sweep as run
 
+        folder = out or default_folder("sweep", dataset)
         found = run(
             dataset,
             read_model(model, overrides, load_dataset(dataset)),
             axes=None if axes is None else [name.strip() for name in axes.split(",")],
-            out=out,
+            out=folder,
             draws=draws,
             tune=tune,
             chains=chains,
@@ -101,20 +103,20 @@ def sweep(
 
         write_figure(sweep_figure(found.table()), plot, ending)
         say(f"Written to {plot}.")
-    emit(_answer(found), form)
+    emit(_answer(found, folder), form)
     if not all(row["status"] == "not_available" or passed(row) for row in found.rows):
         raise typer.Exit(1)
 
 
-def _answer(found: "Sweep") -> Answer:
+def _answer(found: "Sweep", folder: Path) -> Answer:
     """Say a sweep in the three forms."""
-    from bayesdense.studies.sweep import flat_row
+    from bayesdense.study_files import sweep_row
 
     payload = found.to_dict()
     return Answer(
         payload=payload,
-        rows=[flat_row(row) for row in found.rows],
-        body=tuple(_body(payload)),
+        rows=[sweep_row(row) for row in found.rows],
+        body=(*_body(payload), study_ending(folder, "sweep", "sweep")),
     )
 
 

@@ -1,6 +1,7 @@
 """Summaries, checks and numbers in the three forms in which verbs answer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
@@ -21,6 +22,14 @@ type Spell = Callable[[float], str]
 def percent(value: float) -> str:
     """Spell a share in percent."""
     return f"{100 * value:.1f} %"
+
+
+def study_ending(folder: Path, verb: str, kind: str) -> str:
+    """Say where a study is, and what shows it."""
+    return (
+        f"Written to {folder / f'{verb}.json'}. Next: bayesdense plot {folder} {kind}, or "
+        "bayesdense report FIT."
+    )
 
 
 def bound(end: float | None, spell: Spell = format_number) -> str:

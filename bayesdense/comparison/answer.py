@@ -49,8 +49,12 @@ class Hypothesis:
     smc
         Second opinion on the log marginal likelihood: value (None where chains disagree), se and
         spread; None where it was not asked for or is not offered.
+    model_digest
+        `posterior_digest` of its specification.
     growth, doubling_time
         Sections of the fit's summary.
+    trend
+        Its log density at dates over the window: `dates`, `median`, `eti50`, `eti95`.
     checks
         Of the fit, of the refits, and what failed.
     lfo_mcse
@@ -58,11 +62,13 @@ class Hypothesis:
     """
 
     name: str
+    model_digest: str
     scores: Scores
     evidence: Mapping[float, Evidence]
     smc: Mapping[str, float | None] | None
     growth: Mapping[str, Any]
     doubling_time: Mapping[str, Any]
+    trend: Mapping[str, Any]
     checks: Mapping[str, Any]
     lfo_mcse: float | None
 
@@ -167,6 +173,7 @@ def _hypothesis_json(one: Hypothesis, among: Comparison) -> Json:
     doubling = {key: value for key, value in one.doubling_time.items() if key != "statement"}
     return {
         "name": one.name,
+        "model_digest": one.model_digest,
         "elpd_loo": scores.family.total,
         "elpd_loo_se": scores.family.se,
         "elpd_loo_llm": scores.llm.total,
@@ -193,6 +200,7 @@ def _hypothesis_json(one: Hypothesis, among: Comparison) -> Json:
         ],
         "growth_rate_per_year": dict(one.growth),
         "doubling_time_days": doubling,
+        "trend_log_density": dict(one.trend),
         "checks": dict(one.checks),
     }
 

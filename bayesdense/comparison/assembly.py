@@ -83,11 +83,13 @@ def _read(plan: Plan, name: str, found: Mapping[Job, Result]) -> Hypothesis:
     known = None if own.value is None or own.se is None else (own.value, own.se)
     return Hypothesis(
         name=name,
+        model_digest=plan.specs[name].posterior_digest,
         scores=Scores(family, llm, lfo, known, inner),
         evidence=MappingProxyType(evidence),
         smc=smc,
         growth=main["growth_rate_per_year"],
         doubling_time=main["doubling_time_days"],
+        trend=main["trend_log_density"],
         checks=MappingProxyType(checks),
         lfo_mcse=mcse,
     )

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import xarray as xr
 
+from bayesdense import derive
 from bayesdense.arrays import Floats
 from bayesdense.checks import Checks, check
 from bayesdense.checks.sampling import convergence, group_draws
@@ -19,7 +21,7 @@ from bayesdense.errors import BayesdenseError
 from bayesdense.inference import counts_of, fit, fit_observations
 from bayesdense.jobs import Job, job_function
 from bayesdense.jobs.seeds import seeds_of
-from bayesdense.names import CHAIN, DRAW
+from bayesdense.names import CHAIN, CI_PROB, DRAW, INNER_CI_PROB
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec, spec_from_dict
@@ -29,6 +31,8 @@ from bayesdense.summary import strict, summarize
 type Result = dict[str, Any]
 #: Digits of log densities at draws: far below their Monte Carlo error.
 _DIGITS: Final = 6
+#: Dates at which trends are read to be drawn: about a week apart in a year, three in a few.
+_DATES: Final = 49
 
 
 def seeds(job: Job, count: int) -> list[int]:
@@ -57,6 +61,7 @@ def hypothesis(job: Job) -> Result:
         {
             "growth_rate_per_year": summary["growth_rate_per_year"],
             "doubling_time_days": summary["doubling_time_days"],
+            "trend_log_density": trend_curve(fitted),
             "checks": _verdict(checks),
             "family": as_json(family),
             "llm": as_json(llm),
@@ -197,6 +202,21 @@ def _nested(fitted: Fit, data: Observations) -> Result | None:
         "se": found.se,
         "reliable": found.reliable,
         "problem": None if found.reliable else f"k-hat {found.pareto_k:.1f}",
+    }
+
+
+def trend_curve(fitted: Fit) -> Result:
+    """Trend of log density at dates over the window: its median and intervals, in nats."""
+    dates = derive.dates_over_window(fitted, _DATES)
+    found = derive.bands(derive.trend(fitted, dates), (INNER_CI_PROB, CI_PROB))
+    ends = xr.concat([found["lower"], found["upper"]], dim="end").transpose("prob", "date", "end")
+    return {
+        "dates": dates,
+        "median": np.round(found["median"].values, _DIGITS).tolist(),
+        **{
+            name: np.round(ends.sel(prob=prob).values, _DIGITS).tolist()
+            for name, prob in (("eti50", INNER_CI_PROB), ("eti95", CI_PROB))
+        },
     }
 
 

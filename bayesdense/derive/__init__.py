@@ -7,6 +7,7 @@ from bayesdense.derive.benchmarks import benchmark_parameters, benchmark_table
 from bayesdense.derive.draws import bands
 from bayesdense.derive.facts import (
     date_at,
+    dates_over_window,
     largest_reference,
     last_release,
     params_convention,
@@ -44,6 +45,7 @@ __all__ = [
     "benchmark_table",
     "column_names",
     "date_at",
+    "dates_over_window",
     "density",
     "doubling_time",
     "effective_params",

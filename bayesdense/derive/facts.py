@@ -50,6 +50,13 @@ def window(fit: Fit) -> tuple[str, str]:
     return str(first), str(last)
 
 
+def dates_over_window(fit: Fit, count: int) -> list[str]:
+    """ISO dates evenly spread from the first to the last release, each once."""
+    first, last = (dt.date.fromisoformat(day) for day in window(fit))
+    days = np.unique(np.linspace(0, (last - first).days, count).round().astype(int))
+    return [(first + dt.timedelta(days=int(day))).isoformat() for day in days]
+
+
 def last_release(fit: Fit) -> str:
     """ISO date of the last release in the dataset, at which growth is read unless said."""
     return window(fit)[1]

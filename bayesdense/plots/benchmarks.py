@@ -42,38 +42,39 @@ def entries(fit: Fit, index: str) -> Ints:
     return np.asarray(fit.group("constant_data")[index].values, dtype=np.int64)
 
 
-def chosen(table: pd.DataFrame, benchmark: str | None) -> pd.DataFrame:
-    """Rows of one benchmark, by default the first of the dataset."""
-    names = list(dict.fromkeys(table[BENCHMARK]))
-    if benchmark is None:
-        benchmark = names[0]
-    if benchmark not in names:
-        raise BayesdenseError(
-            f"benchmark = {told(benchmark)}: not of this fit{nearest_of(benchmark, names)}"
-        )
-    return table[table[BENCHMARK] == benchmark]
+def chosen(table: pd.DataFrame, name: str | None, by: str = BENCHMARK) -> pd.DataFrame:
+    """Rows of one benchmark, or value of another column, by default the first."""
+    names = list(dict.fromkeys(table[by]))
+    if name is None:
+        name = names[0]
+    if name not in names:
+        raise BayesdenseError(f"{by} = {told(name)}: none of them{nearest_of(name, names)}")
+    return table[table[by] == name]
 
 
 def one_panel(
     draw: Callable[[pd.DataFrame, Axes], Axes],
     table: pd.DataFrame,
-    benchmark: str | None,
+    name: str | None,
     ax: Axes | None,
+    by: str = BENCHMARK,
 ) -> Axes:
-    """Draw one benchmark on axes of its own."""
-    rows = chosen(table, benchmark)
+    """Draw one benchmark, or value of another column, on axes of its own."""
+    rows = chosen(table, name, by)
     drawn = draw(rows, axes_or_new(ax))
-    drawn.set_title(short(rows[BENCHMARK].iloc[0]))
+    drawn.set_title(short(rows[by].iloc[0]))
     legend_below(drawn, columns=2)
     return drawn
 
 
-def panels(table: pd.DataFrame, draw: Callable[[pd.DataFrame, Axes], Axes]) -> Figure:
-    """Draw one panel per benchmark, with one legend for all of them."""
-    names = list(dict.fromkeys(table[BENCHMARK]))
+def panels(
+    table: pd.DataFrame, draw: Callable[[pd.DataFrame, Axes], Axes], by: str = BENCHMARK
+) -> Figure:
+    """Draw one panel per benchmark, or value of another column, with one legend for all."""
+    names = list(dict.fromkeys(table[by]))
     figure, axes = new_panels(len(names))
     for name, ax in zip(names, axes, strict=True):
-        draw(table[table[BENCHMARK] == name], ax)
+        draw(table[table[by] == name], ax)
         ax.set_title(short(name))
     shared_legend(figure, axes)
     return figure

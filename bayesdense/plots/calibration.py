@@ -22,7 +22,8 @@ from bayesdense.plots.style import (
     new_figure,
     styled,
 )
-from bayesdense.wording import told
+from bayesdense.plots.summaries import StudyResult, content_of, layer, layers
+from bayesdense.wording import listing, told
 
 RANKS: Final = "ranks"
 COVERAGE: Final = "coverage"
@@ -31,19 +32,19 @@ _WIDEST, _PERCENT = "eti95", 100.0
 #: Names of quantities outside of the band of all that are written into the figure.
 _NAMED: Final = 6
 #: Inches: the figure of ranks, a line of the one of coverage, and those about all of them.
-_RANKS_HEIGHT, _LINE, _ABOUT = 4.2, 0.3, 1.4
+_RANKS_SIZE, _LINE, _ABOUT = (WIDTH, 4.2), 0.3, 1.4
+_BANDS: Final = ("all", "single")
 
 
 def plot_calibration(
-    found: Mapping[str, Any], *, kind: str = RANKS, ax: Axes | None = None
+    found: StudyResult | Mapping[str, Any], *, kind: str = RANKS, ax: Axes | None = None
 ) -> Axes:
     """Draw ranks of all quantities against their bands, or coverage of growth by world.
 
     Parameters
     ----------
     found
-        What a study of calibration found: `Calibration.to_dict()`, or the content of its
-        `calibrate.json`.
+        A `Calibration`, what `read_study` returned, or the content of `calibrate.json`.
     kind
         `ranks`: ECDF of every quantity's ranks less that of a uniform, with the simultaneous band
         of one quantity (inner) and of all (outer); growth is drawn in blue, what leaves the band
@@ -64,18 +65,62 @@ def plot_calibration(
     """
     if kind not in (RANKS, COVERAGE):
         raise BayesdenseError(f"kind = {told(kind)}, allowed: {RANKS}, {COVERAGE}")
+    content = content_of(found)
     with styled():
-        ax = axes_or_new(ax, _size(found, kind))
-        (_draw_ranks if kind == RANKS else _draw_coverage)(found, ax)
-    return ax
+        if kind == RANKS:
+            return draw_ranks(ranks_table(content), axes_or_new(ax, _RANKS_SIZE))
+        rows = coverage_rows(content)
+        return draw_coverage(rows, axes_or_new(ax, _coverage_size(rows)))
 
 
-def calibration_figure(found: Mapping[str, Any], kind: str) -> Figure:
-    """Draw `plot_calibration` on a figure that pyplot does not keep."""
-    with styled():
-        drawn, ax = new_figure(_size(found, kind))
-    plot_calibration(found, kind=kind, ax=ax)
+def ranks_figure(table: pd.DataFrame) -> Figure:
+    """Draw a `ranks_table` on a figure that pyplot does not keep."""
+    drawn, ax = new_figure(_RANKS_SIZE)
+    draw_ranks(table, ax)
     return drawn
+
+
+def coverage_figure(rows: pd.DataFrame) -> Figure:
+    """Draw `coverage_rows` on a figure that pyplot does not keep."""
+    drawn, ax = new_figure(_coverage_size(rows))
+    draw_coverage(rows, ax)
+    return drawn
+
+
+def ranks_table(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Tabulate what is drawn of ranks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `layer`: "band_all" and "band_single" (`rank` as a share, `lower`, `upper`), and "quantity"
+        (`quantity`, `rank`, `difference` of the ECDF from a uniform one, and `is_outside`, whether
+        it leaves the band of all).
+
+    Raises
+    ------
+    BayesdenseError
+        Ranks were not judged.
+    """
+    apart = rank_differences(found)
+    ranks = found["ranks"]
+    bands = {name: {k: np.array(v) for k, v in ranks["bands"][name].items()} for name in _BANDS}
+    long = apart.rename_axis(columns="quantity").reset_index().melt("rank", value_name="difference")
+    return layers(
+        {
+            **{
+                f"band_{name}": pd.DataFrame(
+                    {
+                        "rank": band["at"],
+                        "lower": band["lower"] - band["at"],
+                        "upper": band["upper"] - band["at"],
+                    }
+                )
+                for name, band in bands.items()
+            },
+            "quantity": long.assign(is_outside=long["quantity"].isin(ranks["outside_all"])),
+        }
+    )
 
 
 def rank_differences(found: Mapping[str, Any]) -> pd.DataFrame:
@@ -117,35 +162,65 @@ def coverage_rows(found: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def _size(found: Mapping[str, Any], kind: str) -> tuple[float, float]:
-    """Width and height, inches."""
-    return WIDTH, _RANKS_HEIGHT if kind == RANKS else _LINE * len(found["worlds"]) + _ABOUT
+def describe_ranks(table: pd.DataFrame) -> str:
+    """Say in words what the figure shows."""
+    quantities = layer(table, "quantity")
+    outside = quantities.loc[quantities["is_outside"].astype(bool), "quantity"].unique().tolist()
+    furthest = quantities.iloc[int(quantities["difference"].abs().to_numpy(float).argmax())]
+    said = f"leave it: {listing(outside, _NAMED)}" if outside else "leave it: none"
+    return (
+        f"ECDFs of ranks of {quantities['quantity'].nunique()} quantities less that of a uniform, "
+        f"with the band that holds all of them in 95 % of studies; quantities that {said}. "
+        f"Furthest off is {furthest['quantity']}, by {furthest['difference']:+.3f}."
+    )
 
 
-def _draw_ranks(found: Mapping[str, Any], ax: Axes) -> None:
+def describe_coverage(rows: pd.DataFrame) -> str:
+    """Say in words what the figure shows."""
+    parts = [
+        f"{row['world']} {row['coverage']:.0f} % ({row['low']:.0f} to {row['high']:.0f})"
+        for _, row in rows[rows["estimator"] == "model"].iterrows()
+    ]
+    return (
+        "Share of the model's 95 % intervals of growth that hold the truth, by world: "
+        f"{'; '.join(parts)}."
+    )
+
+
+def _coverage_size(rows: pd.DataFrame) -> tuple[float, float]:
+    """Width and height of the figure of coverage, inches."""
+    return WIDTH, _LINE * rows["world"].nunique() + _ABOUT
+
+
+def draw_ranks(table: pd.DataFrame, ax: Axes) -> Axes:
     """Draw all ECDFs less the uniform one."""
-    apart, ranks = rank_differences(found), found["ranks"]
-    for name, opacity in (("all", OUTER / 2), ("single", OUTER)):
-        limits = {side: np.array(ranks["bands"][name][side]) for side in ("at", "lower", "upper")}
-        at = limits["at"]
-        label = "band of one quantity" if name == "single" else "band of all"
-        low, high = limits["lower"] - at, limits["upper"] - at
-        ax.fill_between(at, low, high, color=MUTED, alpha=opacity, linewidth=0.0, label=label)
+    for name, label, opacity in (
+        ("all", "band of all", OUTER / 2),
+        ("single", "band of one quantity", OUTER),
+    ):
+        band = layer(table, f"band_{name}")
+        ax.fill_between(band["rank"], band["lower"], band["upper"], color=MUTED, alpha=opacity,
+                        linewidth=0.0, label=label)  # fmt: skip
     ax.axhline(0.0, color=MUTED, linewidth=0.8, linestyle=DASHED)
-    outside = list(ranks["outside_all"])
-    plain = [name for name in apart if name not in outside and name not in _GROWTH]
+    long = layer(table, "quantity")
+    apart = long.pivot(index="rank", columns="quantity", values="difference")
+    left = set(long.loc[long["is_outside"].astype(bool), "quantity"])
+    outside = [str(name) for name in apart if name in left]
+    plain = [str(name) for name in apart if name not in left and name not in _GROWTH]
     _lines(ax, apart, plain, colour=INK, width=0.5, opacity=0.4)
-    growth = [name for name in _GROWTH if name in apart and name not in outside]
+    growth = [name for name in _GROWTH if name in apart and name not in left]
     _lines(ax, apart, growth, colour=BLUE, width=1.6, opacity=1.0, label="growth")
     _lines(ax, apart, outside, colour=VERMILLION, width=1.2, opacity=1.0, label="outside of it")
     for name in outside[:_NAMED]:
         column = apart[name]
-        furthest = column.abs().idxmax()
-        ax.annotate(str(name), (float(furthest), float(column[furthest])), color=VERMILLION)
+        furthest = int(column.abs().to_numpy(float).argmax())
+        place = (float(column.index[furthest]), float(column.iloc[furthest]))
+        ax.annotate(str(name), place, color=VERMILLION)
     ax.set_xlim(0.0, 1.0)
     ax.set_xlabel("rank of the truth among draws of the posterior, as a share")
     ax.set_ylabel("ECDF less that of a uniform")
     legend_below(ax, 4)
+    return ax
 
 
 def _lines(
@@ -170,10 +245,9 @@ def _lines(
         )
 
 
-def _draw_coverage(found: Mapping[str, Any], ax: Axes) -> None:
+def draw_coverage(rows: pd.DataFrame, ax: Axes) -> Axes:
     """Draw coverage of either estimator, a line per world."""
-    rows = coverage_rows(found)
-    names = [world["name"] for world in found["worlds"]]
+    names = list(dict.fromkeys(rows["world"]))
     marks = (("model", 0.0, BLUE, "o"), ("point", 0.28, VERMILLION, "s"))
     for estimator, below, colour, mark in marks:
         mine = rows[rows["estimator"] == estimator]
@@ -188,3 +262,4 @@ def _draw_coverage(found: Mapping[str, Any], ax: Axes) -> None:
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("95 % intervals of growth that hold the truth (%)")
     legend_below(ax, 2)
+    return ax

@@ -1,8 +1,7 @@
 """Every kind of figure: its table, how it is drawn from it, and what it shows in words.
 
 A new figure is a file beside this one with these three functions, an entry here, and its name in
-`names.PLOT_KINDS`. Figures of studies (trend hypotheses with their weights, frontier readings,
-sweeps of D0 and of definitions, decomposition of the interval, backtests) have their place here.
+`names.PLOT_KINDS`. Figures of studies have theirs in `studies`.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from bayesdense.plots import (
     growth,
     loss_law,
     predictive,
+    readings,
     sampling,
     score_map,
     sizes,
@@ -229,6 +229,11 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         ),
         "predictive": _by_benchmark(
             predictive.predictive_table, predictive.draw_predictive, predictive.describe_predictive
+        ),
+        "readings": Kind(
+            lambda fit, dataset: readings.readings_table(fit, dataset=dataset),
+            lambda _, rows: readings.readings_figure(rows),
+            readings.describe_readings,
         ),
         "prior_posterior": _arviz(
             sampling.prior_posterior_table,

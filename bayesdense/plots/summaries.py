@@ -1,6 +1,7 @@
 """Medians and equal-tailed intervals as columns of a table, and other steps that figures share."""
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,18 @@ import xarray as xr
 from bayesdense import derive
 from bayesdense.arrays import Floats
 from bayesdense.names import CI_PROB, INNER_CI_PROB
+
+
+class StudyResult(Protocol):
+    """What studies return, and `read_study` reads."""
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """Return it as the schema of its verb says."""
+
+
+def content_of(found: StudyResult | Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a study found, as its schema says."""
+    return found if isinstance(found, Mapping) else found.to_dict()
 
 
 def band_columns(draws: xr.DataArray) -> dict[str, Floats]:

@@ -1,22 +1,23 @@
 """Growth under other definitions, one line each, beside the headline's interval."""
 
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayesdense.conversions import growth_rate_per_year
 from bayesdense.errors import BayesdenseError
-from bayesdense.names import DAYS_PER_MONTH
-from bayesdense.plots.style import BLUE, INK, MUTED, OUTER, WIDTH, axes_or_new, new_figure, styled
-
-#: Inches that a definition takes, and those about all of them.
-_LINE, _ABOUT = 0.19, 1.1
-#: Doubling times that the axis above names, months.
-_MONTHS = (2, 3, 4, 6, 12, 24)
+from bayesdense.plots.side_by_side import draw_side_by_side, size_of
+from bayesdense.plots.style import axes_or_new, new_figure, styled
+from bayesdense.plots.summaries import StudyResult, content_of, counted
+from bayesdense.statements import format_number
+from bayesdense.study_files import sweep_table
 
 
-def plot_sweep(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_sweep(
+    found: pd.DataFrame | StudyResult | Mapping[str, Any], *, ax: Axes | None = None
+) -> Axes:
     """Draw growth under every definition that could be fitted: medians and 95 % intervals.
 
     Growth and not its doubling time is on the axis, as its intervals always have two ends; the
@@ -24,8 +25,9 @@ def plot_sweep(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    table
-        Of a sweep (`Sweep.table()`): its first row is the headline.
+    found
+        What a sweep found: a `Sweep`, what `read_study` returned, the content of `sweep.json`, or
+        `Sweep.table()`, whose first row is the headline.
     ax
         Axes to draw on; new ones, as high as there are definitions, by default.
 
@@ -39,57 +41,55 @@ def plot_sweep(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     BayesdenseError
         The headline could not be fitted.
     """
-    done = _fitted(table)
+    done = fitted_cases(
+        found if isinstance(found, pd.DataFrame) else sweep_table(content_of(found))
+    )
     with styled():
-        ax = axes_or_new(ax, _size(done))
-        y = np.arange(len(done))
-        low, high = (done[f"growth_{end}"].to_numpy(float) for end in ("low", "high"))
-        ax.axvspan(low[0], high[0], color=BLUE, alpha=OUTER, linewidth=0.0)
-        ax.axvline(done["growth_median"][0], color=BLUE, linewidth=0.8)
-        ax.axvline(0.0, color=MUTED, linewidth=0.8)
-        ax.hlines(y, low, high, colors=INK, linewidth=1.1)
-        failed = (done["checks"] == "fail").to_numpy()
-        for chosen, face in ((~failed, INK), (failed, "none")):
-            ax.plot(done["growth_median"][chosen], y[chosen], "o", color=INK, markerfacecolor=face,
-                    markersize=4.0)  # fmt: skip
-        ax.set_yticks(y, [_label(row) for row in done.itertuples()])
-        ax.set_ylim(len(done) - 0.5, -0.5)
-        ax.grid(visible=False, axis="y")
-        ax.set_xlabel("growth rate of log density (1/year); hollow: a check of the fit failed")
-        _months_above(ax)
+        ax = axes_or_new(ax, size_of(len(done)))
+        labels = [
+            f"{axis}: {value}" for axis, value in zip(done["axis"], done["value"], strict=True)
+        ]
+        draw_side_by_side(ax, done, labels, (done["checks"] == "fail").tolist())
+        ax.set_xlabel(f"{ax.get_xlabel()}; hollow: a check of the fit failed")
     return ax
 
 
 def sweep_figure(table: pd.DataFrame) -> Figure:
     """Draw `plot_sweep` on a figure that pyplot does not keep."""
     with styled():
-        drawn, ax = new_figure(_size(_fitted(table)))
+        drawn, ax = new_figure(size_of(len(fitted_cases(table))))
     plot_sweep(table, ax=ax)
     return drawn
 
 
-def _fitted(table: pd.DataFrame) -> pd.DataFrame:
+def fitted_cases(table: pd.DataFrame) -> pd.DataFrame:
     """Definitions that were fitted, the headline first."""
     if table["status"].iloc[0] != "done":
         raise BayesdenseError("sweep: the headline's fit failed, so that there is nothing to draw")
     return table[table["status"] == "done"].reset_index(drop=True)
 
 
-def _size(done: pd.DataFrame) -> tuple[float, float]:
-    """Width and height of a figure, inches."""
-    return WIDTH, _LINE * len(done) + _ABOUT
-
-
-def _label(row: object) -> str:
-    """Axis and definition of a case."""
-    return f"{getattr(row, 'axis', '')}: {getattr(row, 'value', '')}"
-
-
-def _months_above(ax: Axes) -> None:
-    """Name doubling times on the upper side."""
-    left, right = ax.get_xlim()
-    rates = [float(growth_rate_per_year(months * DAYS_PER_MONTH)) for months in _MONTHS]
-    shown = [(r, m) for r, m in zip(rates, _MONTHS, strict=True) if left <= r <= right]
-    above = ax.secondary_xaxis("top")
-    above.set_xticks([rate for rate, _ in shown], [str(months) for _, months in shown])
-    above.set_xlabel("doubling time (months)")
+def describe_sweep(table: pd.DataFrame) -> str:
+    """Say in words what the figure shows."""
+    done = fitted_cases(table)
+    first, others = done.iloc[0], done.iloc[1:]
+    said = (
+        f"Growth rate of log density under {counted(len(done), 'definition')}: the headline is "
+        f"{format_number(first['growth_median'])} per year (95 % "
+        f"{format_number(first['growth_low'])} to {format_number(first['growth_high'])})"
+    )
+    if len(others):
+        medians = others["growth_median"].to_numpy(float)
+        ends = [others.iloc[int(where)] for where in (medians.argmin(), medians.argmax())]
+        low, high = (
+            f"{format_number(row['growth_median'])} ({row['axis']}: {row['value']})" for row in ends
+        )
+        said += f"; medians of the others go from {low} to {high}"
+    failed = int((done["checks"] == "fail").sum())
+    lacking = len(table) - len(done)
+    notes = [
+        f"{counted(failed, 'fit')} with a failed check" if failed else "",
+        f"{counted(lacking, 'definition')} without a fit" if lacking else "",
+    ]
+    beside = ", ".join(note for note in notes if note)
+    return f"{said}{f' ({beside})' if beside else ''}."

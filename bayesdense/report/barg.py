@@ -37,15 +37,17 @@ class Item:
     found: str
 
 
-def checklist(fit: Fit, summary: Mapping[str, Any], *, has_point: bool) -> list[Item]:
+def checklist(
+    fit: Fit, summary: Mapping[str, Any], *, has_point: bool, has_rivals: bool = False
+) -> list[Item]:
     """Fill in every item of the guidelines from what a fit holds."""
     return [
         *_preamble(),
         *_model(fit),
         *_computation(fit, summary["checks"]),
-        *_posterior(fit),
+        *_posterior(fit, has_rivals=has_rivals),
         *_decisions(),
-        *_sensitivity(fit, has_point=has_point),
+        *_sensitivity(fit, has_point=has_point, has_rivals=has_rivals),
         *_reproducible(fit),
     ]
 
@@ -147,7 +149,7 @@ def _computation(fit: Fit, checks: Mapping[str, Any]) -> list[Item]:
     ]
 
 
-def _posterior(fit: Fit) -> list[Item]:
+def _posterior(fit: Fit, *, has_rivals: bool) -> list[Item]:
     return [
         Item(
             "3.A",
@@ -166,8 +168,11 @@ def _posterior(fit: Fit) -> list[Item]:
         Item(
             "3.C",
             "Bayes factors and model probabilities",
-            "not applicable",
-            f"One model ({fit.spec.name}, trend {fit.spec.trend}) was fitted; models are not "
+            "reported" if has_rivals else "not applicable",
+            "Marginal likelihoods and posterior probabilities of rival trends, beside what each "
+            "foretells: see What would change the answer."
+            if has_rivals
+            else f"One model ({fit.spec.name}, trend {fit.spec.trend}) was fitted; models are not "
             "compared here.",
         ),
     ]
@@ -185,7 +190,7 @@ def _decisions() -> list[Item]:
     ]
 
 
-def _sensitivity(fit: Fit, *, has_point: bool) -> list[Item]:
+def _sensitivity(fit: Fit, *, has_point: bool, has_rivals: bool) -> list[Item]:
     return [
         Item(
             "5.A-C",
@@ -198,8 +203,11 @@ def _sensitivity(fit: Fit, *, has_point: bool) -> list[Item]:
         Item(
             "5.D-E",
             "Sensitivity of Bayes factors and of decisions",
-            "not applicable",
-            "There are none.",
+            "reported" if has_rivals else "not applicable",
+            "compare.json holds probabilities at five widths of the priors; no verdict hangs on "
+            "them."
+            if has_rivals
+            else "There are none.",
         ),
         Item(
             "5.F",

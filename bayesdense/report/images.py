@@ -3,20 +3,23 @@
 import base64
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError, ReportError
 from bayesdense.names import PLOT_KINDS
 from bayesdense.plots import style
-from bayesdense.plots.kinds import draw
+from bayesdense.plots.kinds import Drawn, draw
 from bayesdense.results import Fit
 
 #: Bytes of an SVG above which a figure is a PNG instead.
@@ -34,6 +37,9 @@ DARK: Final[Mapping[str, str]] = {
 }
 #: Coordinates have digits that nobody sees; scales, which are below 1, need all of theirs.
 _LONG_NUMBER: Final = re.compile(r"(?<![\d.])([1-9]\d*\.\d\d)\d+")
+_COLOUR: Final = re.compile(r"(?:fill|stroke): (#[0-9a-f]{6})")
+#: Least contrast of marks with their ground (WCAG 2, success criterion 1.4.11).
+_CONTRAST: Final = 3.0
 _METADATA: Final = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
 #: What neither a quoted attribute nor the address of data misreads; the rest is escaped.
@@ -90,9 +96,21 @@ def image_of(
     ReportError
         It could not be drawn, for a reason that is not the fit's; names the figure.
     """
-    title = PLOT_KINDS[kind]
+    return image_drawn_by(
+        lambda: draw(fit, kind, dataset=dataset, table=table), kind, PLOT_KINDS[kind]
+    )
+
+
+def image_drawn_by(make: Callable[[], Drawn], kind: str, title: str) -> Image | Absent:
+    """Draw one figure, of a fit or of a study.
+
+    Raises
+    ------
+    ReportError
+        As `image_of`.
+    """
     try:
-        drawn = draw(fit, kind, dataset=dataset, table=table)
+        drawn = make()
         uri, is_vector = _uri(drawn.figure)
     except BayesdenseError as error:
         return Absent(kind, title, str(error))
@@ -123,14 +141,34 @@ def _lean(svg: str) -> str:
     body = svg[svg.index("<svg") :]
     for pattern, by in ((_METADATA, ""), (_COMMENT, ""), (_LONG_NUMBER, r"\1"), (_SPACE, " ")):
         body = pattern.sub(by, body)
-    return body.replace("</style>", f"{_dark_rules()}</style>", 1)
+    return body.replace("</style>", f"{_dark_rules(body)}</style>", 1)
 
 
-def _dark_rules() -> str:
-    """Rules that exchange colours where the page is dark."""
+def _lifted(colour: str) -> str:
+    """Mix a colour with white until it stands out from the dark ground."""
+    rgb, ground = np.array(to_rgb(colour)), _luminance(to_rgb(DARK[style.PAPER]))
+    for white in np.linspace(0.0, 1.0, 21):
+        mixed = rgb + white * (1.0 - rgb)
+        if (_luminance(mixed) + 0.05) / (ground + 0.05) >= _CONTRAST:
+            return to_hex(tuple(mixed)) if white else colour
+    return to_hex((1.0, 1.0, 1.0))
+
+
+def _luminance(rgb: ArrayLike) -> float:
+    """Relative luminance of a colour, as WCAG 2 defines it."""
+    part = np.asarray(rgb, dtype=float)
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+
+def _dark_rules(svg: str) -> str:
+    """Rules that exchange colours where the page is dark: known ones, and those too near to it."""
+    others = {one for one in _COLOUR.findall(svg) if one not in DARK}
+    known = {**DARK, **{one: _lifted(one) for one in sorted(others)}}
     rules = "".join(
         f"[style*='{paint}: {light}']{{{paint}:{dark} !important}}"
-        for light, dark in DARK.items()
+        for light, dark in known.items()
+        if light != dark
         for paint in ("fill", "stroke")
     )
     # what has no colour of its own is black

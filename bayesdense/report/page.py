@@ -1,6 +1,6 @@
 """The report of a fit: one page that holds everything that it shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,9 @@ from bayesdense.report.beside import beside
 from bayesdense.report.images import DARK, Absent, Image, image_of
 from bayesdense.report.rows import check_rows, growth_rows, llm_rows
 from bayesdense.report.sensitivity import leaning, questions
+from bayesdense.report.studies import answered, open_studies, read_studies, shown_studies
 from bayesdense.results import Fit
+from bayesdense.study_files import StudyFile
 from bayesdense.summary import count_not_finite, summarize
 from bayesdense.text_tables import llm_text_table
 from bayesdense.wording import printable_lines
@@ -36,7 +38,11 @@ _VERDICTS: Final[Mapping[str, str]] = {
 
 
 def report_html(
-    fit: Fit, *, summary: Mapping[str, Any] | None = None, dataset: Dataset | None = None
+    fit: Fit,
+    *,
+    summary: Mapping[str, Any] | None = None,
+    dataset: Dataset | None = None,
+    studies: Sequence[StudyFile | str | Path] = (),
 ) -> str:
     """Make the report of a fit: one page of HTML that loads nothing from anywhere.
 
@@ -49,6 +55,9 @@ def report_html(
     dataset
         The dataset that was fitted, for the paper's estimate beside the fit; shipped ones are
         found by themselves.
+    studies
+        Studies of the same dataset and model, or their folders: `compare`, `sweep`, `backtest`,
+        `power` and `calibrate` say what would change the answer.
 
     Returns
     -------
@@ -61,13 +70,16 @@ def report_html(
         A figure could not be drawn; its name is in the message.
     DatasetError
         `dataset` is not the one that was fitted.
+    BayesdenseError
+        A study that cannot be read, or is about another dataset or model.
     """
+    found = read_studies(fit, studies)
     if summary is None:
         summary = summarize(fit, check(fit))
     images = _images(fit, dataset)
     try:
         scripts = {"page": security.script(_asset("page.js"))}
-        parts = _parts(fit, summary, dataset, images)
+        parts = _parts(fit, summary, dataset, images, found)
         if parts["item"] is not None:
             scripts["library"] = security.script(interactive.library())
         page = _environment().get_template("report.html.j2")
@@ -87,6 +99,7 @@ def write_report(
     *,
     summary: Mapping[str, Any] | None = None,
     dataset: Dataset | None = None,
+    studies: Sequence[StudyFile | str | Path] = (),
 ) -> Path:
     """Write the report of a fit as one file of HTML.
 
@@ -96,7 +109,7 @@ def write_report(
         As for `report_html`.
     path
         The file, replaced where it is there; its folder exists.
-    summary, dataset
+    summary, dataset, studies
         As for `report_html`.
 
     Returns
@@ -113,7 +126,8 @@ def write_report(
     --------
     ``write_report(load_fit("fits/densing"), "densing.html")``
     """
-    content = report_html(fit, summary=summary, dataset=dataset).encode("utf-8")
+    page = report_html(fit, summary=summary, dataset=dataset, studies=studies)
+    content = page.encode("utf-8")
     target = Path(path)
     try:
         write_bytes_atomic(target, content)
@@ -128,6 +142,7 @@ def _parts(
     summary: Mapping[str, Any],
     dataset: Dataset | None,
     images: Mapping[str, Image | Absent],
+    found: Sequence[StudyFile],
 ) -> dict[str, Any]:
     """Everything that the page says, by the names that its template uses."""
     texts = llm_text_table(fit)
@@ -147,10 +162,19 @@ def _parts(
         "terms": formulas.terms(fit),
         "definition": formulas.definition(fit),
         "priors": formulas.prior_rows(fit),
-        "questions": questions(fit),
+        "studies": shown_studies(fit, found),
+        "questions": [
+            *open_studies(fit, found),
+            *(one for one in questions(fit) if one.key not in answered(found)),
+        ],
         "leaning": leaning(fit) if is_whole else None,
         "point": point,
-        "barg": barg.checklist(fit, summary, has_point=point is not None and bool(point.rows)),
+        "barg": barg.checklist(
+            fit,
+            summary,
+            has_point=point is not None and bool(point.rows),
+            has_rivals=any(one.verb == "compare" for one in found),
+        ),
         "signs": barg.SIGNS,
         "about": fit.dataset_info,
         "warnings": fit.dataset_warnings,

@@ -1,7 +1,6 @@
 """What would change the answer: what the fit itself can tell, and the fits that would tell more.
 
-Studies that compare fits (sweeps, trend hypotheses, decomposition of the interval) belong into
-`questions`, as answers in place of commands, where their results are at hand.
+What studies of many fits say of it is in `studies`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ _SHOWN: Final = 5
 class Question:
     """Something that could change the answer, and the command that tells by how much."""
 
+    key: str
     title: str
     why: str
     command: str
@@ -33,7 +33,7 @@ class Question:
 def questions(fit: Fit) -> list[Question]:
     """Other fits that the answer should be compared with."""
     return [
-        Question(title, why, other_fit(fit, key, value))
+        Question(key, title, why, other_fit(fit, key, value))
         for key, value, title, why in (*(_JOINT if fit.spec.is_joint else ()), *_ANY)
         if not _is_set(fit, key, value)
     ]

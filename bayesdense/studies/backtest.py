@@ -112,6 +112,7 @@ def backtest(
     found = Backtest(
         dataset=study.dataset.summary(),
         model=model.name,
+        model_digest=model.posterior_digest,
         seed=seed,
         length=study.length,
         origins=tuple(_origin(date, o) for date, o in zip(dates, outcomes, strict=True)),

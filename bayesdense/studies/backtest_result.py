@@ -26,7 +26,7 @@ class Backtest:
     ----------
     dataset
         Name, digest and counts.
-    model, seed, length
+    model, model_digest, seed, length
         Of every fit.
     origins
         One per origin; see `backtest.schema.json`. A fit that failed has `status` `failed` and a
@@ -37,6 +37,7 @@ class Backtest:
 
     dataset: Mapping[str, Any]
     model: str
+    model_digest: str
     seed: int
     length: Length
     origins: tuple[Mapping[str, Any], ...]
@@ -66,6 +67,7 @@ class Backtest:
                 "schema": SCHEMA_VERSION,
                 "dataset": dict(self.dataset),
                 "model": self.model,
+                "model_digest": self.model_digest,
                 "seed": self.seed,
                 **self.length.to_dict(),
                 "baselines": dict(BASELINES),

@@ -149,6 +149,7 @@ def calibrate(
     found = Calibration(
         dataset=study.dataset.summary(),
         model=model.name,
+        model_digest=model.posterior_digest,
         seed=seed,
         length=study.length,
         n_llms=llms,

@@ -27,7 +27,7 @@ class Calibration:
     ----------
     dataset
         Name, digest and counts of the dataset whose shape the simulated ones have.
-    model, seed, length
+    model, model_digest, seed, length
         Of every first fit.
     n_llms, n_fits, truths
         LLMs of each simulated dataset (None: all), simulations of each world, and where truths come
@@ -44,6 +44,7 @@ class Calibration:
 
     dataset: Mapping[str, Any]
     model: str
+    model_digest: str
     seed: int
     length: Length
     n_llms: int | None
@@ -77,6 +78,7 @@ class Calibration:
                 "schema": SCHEMA_VERSION,
                 "dataset": dict(self.dataset),
                 "model": self.model,
+                "model_digest": self.model_digest,
                 "seed": self.seed,
                 **self.length.to_dict(),
                 "n_llms": self.n_llms,

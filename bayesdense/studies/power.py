@@ -146,6 +146,7 @@ def power(
     answer = Power(
         dataset=study.dataset.summary() | counts_of(data),
         model=base.name,
+        model_digest=base.posterior_digest,
         seed=seed,
         length=study.length,
         n=n,

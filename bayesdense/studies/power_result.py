@@ -35,7 +35,7 @@ class Power:
     ----------
     dataset
         Name, digest and counts.
-    model, seed, length, n
+    model, model_digest, seed, length, n
         Of the fit about which worlds are made, the study's seed, and datasets of each size.
     reading
         That fit: growth, doubling time, checks; `closed_form` is growth by the closed form on the
@@ -51,6 +51,7 @@ class Power:
 
     dataset: Mapping[str, Any]
     model: str
+    model_digest: str
     seed: int
     length: Length
     n: int
@@ -66,6 +67,7 @@ class Power:
                 "schema": SCHEMA_VERSION,
                 "dataset": dict(self.dataset),
                 "model": self.model,
+                "model_digest": self.model_digest,
                 "seed": self.seed,
                 **self.length.to_dict(),
                 "n_simulations": self.n,

@@ -37,6 +37,7 @@ from bayesdense.studies.refits import (
     study_of,
 )
 from bayesdense.studies.selection import WHOLE
+from bayesdense.study_files import sweep_table
 from bayesdense.wording import json_text
 
 DECOMPOSITION: Final = "decomposition"
@@ -49,7 +50,6 @@ _DEFINITIONS: Final[Mapping[str, str]] = {
     "params": "parameters counted in every way that the dataset has, equally likely",
     "trend": "exponential growth, a break at any date or a quadratic, equally likely",
 }
-_ENDS: Final = ("low", "high")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +60,9 @@ class Sweep:
     ----------
     dataset
         Name, digest and counts.
-    model, seed, length
-        The headline's model, the study's seed, and the length of each fit.
+    model, model_digest, seed, length
+        The headline's model with its `posterior_digest`, the study's seed, and the length of each
+        fit.
     rows
         One per case, the headline first; see `sweep.schema.json`. `status` is `done`, `failed`
         (the fit raised: `message`) or `not_available` (`message` says why).
@@ -71,6 +72,7 @@ class Sweep:
 
     dataset: Mapping[str, Any]
     model: str
+    model_digest: str
     seed: int
     length: Length
     rows: tuple[Mapping[str, Any], ...]
@@ -87,6 +89,7 @@ class Sweep:
             "schema": SCHEMA_VERSION,
             "dataset": dict(self.dataset),
             "model": self.model,
+            "model_digest": self.model_digest,
             "seed": self.seed,
             **self.length.to_dict(),
             "rows": [dict(row) for row in self.rows],
@@ -101,7 +104,7 @@ class Sweep:
 
     def table(self) -> pd.DataFrame:
         """Return the cases, one row each, intervals in two columns (infinite: unbounded)."""
-        return pd.DataFrame([flat_row(row) for row in self.rows])
+        return sweep_table({"rows": self.rows})
 
     def __repr__(self) -> str:
         """Count the cases."""
@@ -165,6 +168,7 @@ def sweep(
     found = Sweep(
         dataset=study.dataset.summary(),
         model=model.name,
+        model_digest=model.posterior_digest,
         seed=seed,
         length=study.length,
         rows=_with_shifts([_row(case, job, results) for case, job in plan.told]),
@@ -291,32 +295,3 @@ def _open_definitions(plan: _Plan, results: Results, draws: Floats) -> Iterator[
 def _outcome(job: Job | None, results: Results) -> Outcome | None:
     """Outcome of a job, if there is one."""
     return None if job is None else results[job.key]
-
-
-def flat_row(row: Mapping[str, Any]) -> dict[str, object]:
-    """Row of the table: one number a column."""
-    growth, time = (row.get(key) or {} for key in ("growth_rate_per_year", "doubling_time_days"))
-    checks = row.get("checks") or {}
-    ends = {
-        f"{name}_{which}": (part.get("eti95") or (None, None))[k]
-        for name, part in (("growth", growth), ("doubling_days", time))
-        for k, which in enumerate(_ENDS)
-    }
-    return {
-        "axis": row["axis"],
-        "value": row["value"],
-        "status": row["status"],
-        "n_llms": row.get("n_llms"),
-        "n_families": row.get("n_families"),
-        "growth_median": growth.get("median"),
-        "growth_low": ends["growth_low"],
-        "growth_high": ends["growth_high"],
-        "p_positive": growth.get("p_positive"),
-        "shift_in_sd": (row.get("shift") or {}).get("in_sd"),
-        "doubling_days_median": time.get("median"),
-        "doubling_days_low": ends["doubling_days_low"],
-        "doubling_days_high": ends["doubling_days_high"],
-        "unbounded": time.get("unbounded"),
-        "checks": checks.get("status"),
-        "message": row["message"] or row["note"],
-    }

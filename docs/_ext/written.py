@@ -5,7 +5,7 @@ from typing import Any
 
 from sphinx_gallery.scrapers import figure_rst
 
-from bayesdense.names import PLOT_KINDS
+from bayesdense.names import PLOT_KINDS, STUDY_PLOT_KINDS
 
 
 def figures(_block: object, variables: dict[str, Any], gallery: dict[str, Any]) -> str:
@@ -18,10 +18,10 @@ def figures(_block: object, variables: dict[str, Any], gallery: dict[str, Any]) 
 
 
 class AsListed:
-    """Sort key of a gallery's scripts: that of `bayesdense plot --help`, then studies."""
+    """Sort key of a gallery's scripts: that of `bayesdense plot --help`."""
 
     def __init__(self, _folder: str) -> None:
-        self.kinds = list(PLOT_KINDS)
+        self.kinds = [*PLOT_KINDS, *STUDY_PLOT_KINDS]
 
     def __call__(self, name: str) -> int:
         """Place of a script."""

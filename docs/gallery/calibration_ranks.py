@@ -15,4 +15,4 @@ import bayesdense as bd
 
 study = Path("../evidence/calibrate-densing.json")
 ax = bd.plot_calibration(json.loads(study.read_text(encoding="utf-8")))
-ax.figure.savefig("calibration.png", dpi=150)
+ax.figure.savefig("calibration_ranks.png", dpi=150)
