@@ -188,6 +188,7 @@ def fit_observations(
     progress: Progress | None = None,
     log_likelihood: bool = True,
     prepared: Prepared | None = None,
+    target_accept: float | None = None,
 ) -> Fit:
     """Fit what a model sees of a dataset; `about` says which dataset it is (`Dataset.summary`).
 
@@ -203,7 +204,9 @@ def fit_observations(
     compiling = ahead.compiling(wanted=several and spec.is_joint and spec.residual == "symmetric")
     with watching as interrupted, compiling as compiled:
         entropy = np.random.SeedSequence(seed)
-        settings = Settings(draws, tune, chains, cores, entropy, progress, interrupted)
+        settings = Settings(
+            draws, tune, chains, cores, entropy, progress, interrupted, target_accept
+        )
         if sampler != "nutpie":  # which watches for Ctrl-C itself
             # PyMC takes seconds to import, and the kernel does without
             plain = import_module("bayesdense.engine.plain")
