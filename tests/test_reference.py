@@ -1,6 +1,6 @@
 """Numbers do not drift: fits of today against reference posteriors, and one seed, one answer.
 
-References are made by `python -m bayesdense.studies.reference`; docs/reference/stability.md says when.
+`python -m bayesdense.studies.reference` makes references; docs/reference/stability.md says when.
 """
 
 import json

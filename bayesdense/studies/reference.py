@@ -67,7 +67,7 @@ _WITHOUT_MOMENTS: Final = ("doubling_time_days",)
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Seeds of the runs that are pooled, each with a pilot run of its own, and how each is sampled."""
+    """Seeds of the runs that are pooled, each with a pilot of its own, and the size of each."""
 
     seeds: tuple[int, ...] = (1, 2, 3, 4)
     chains: int = 4
