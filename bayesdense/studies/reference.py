@@ -42,7 +42,7 @@ from bayesdense.studies.variants import Variant
 
 _LOG = logging.getLogger(__name__)
 _COMMAND: Final = "python -m bayesdense.studies.reference"
-#: Every shipped model on every shipped dataset that it fits, and the one shipped cut.
+#: Every shipped model on every shipped dataset that it fits.
 PAIRS: Mapping[str, Variant] = MappingProxyType(
     {
         "trend_only-densing-published": Variant("densing-published", "trend_only"),
@@ -50,7 +50,6 @@ PAIRS: Mapping[str, Variant] = MappingProxyType(
         "joint-olmo-ladder": Variant("olmo-ladder"),
         "joint-densing": Variant("densing"),
         "joint-synthetic": Variant("synthetic"),
-        "joint-densing-cut": Variant("densing", changes=("feedback=cut",)),
     }
 )
 #: Of every hundred draws of a fit to these one or two diverge. Their references take steps of half
