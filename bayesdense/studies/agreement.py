@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import arviz as az
 import numpy as np
@@ -37,25 +37,22 @@ _FALSE_ALARM = 0.01
 _TAILS = (0.05, 0.95)
 #: Densities are sizes over given numbers of parameters: no other quantities.
 _SAME_AS_OTHERS = ("log_density",)
-_SIZE = {"draws": 1000, "tune": 300, "chains": 4}
-#: Steps before the draws of samplers that get no coordinates made for the model.
-_LONG_TUNE: Final = 1000
+_SIZE = {"draws": 1000, "chains": 4}
 
 
 class Way(NamedTuple):
-    """A way to a posterior."""
+    """A way to a posterior; who samples it as it stands has to tune for longer."""
 
     sampler: str = "nutpie"
     implementation: str = "marginal"
+    tune: int = 300
 
     def fit(self, model: str, dataset: Dataset, *, spacing: float, seed: int, **size: int) -> Fit:
-        """Go it."""
+        """Fit a dataset in this way."""
         spec = load_spec(model)
         if spec.is_joint:
             spec = spec.with_options(implementation=self.implementation, quadrature_spacing=spacing)
-        if self.sampler != "nutpie":
-            size = {**size, "tune": max(size["tune"], _LONG_TUNE)}
-        return fit(spec, dataset, sampler=self.sampler, seed=seed, **size)  # type: ignore[arg-type]  # counts only
+        return fit(spec, dataset, sampler=self.sampler, tune=self.tune, seed=seed, **size)  # type: ignore[arg-type]  # counts only
 
 
 class Comparison(NamedTuple):
@@ -180,7 +177,7 @@ IMPLEMENTATIONS: Mapping[str, Comparison] = MappingProxyType(
 SAMPLERS: Mapping[str, Comparison] = MappingProxyType(
     {
         f"{where}-{sampler}": Comparison(
-            dataset, {"nutpie": Way(), sampler: Way(sampler=sampler)}, model
+            dataset, {"nutpie": Way(), sampler: Way(sampler=sampler, tune=1000)}, model
         )
         for where, dataset, model in (
             ("published", _PUBLISHED, "trend_only"),
@@ -218,6 +215,7 @@ def run_job(name: str, **size: int) -> Record:
         "n_llms": next(iter(posteriors.values())).sizes["llm"],
         "seeds": [DEFAULT_SEED, DEFAULT_SEED + 1],
         **length,
+        "tune": {key: way.tune for key, way in job.ways.items()},
         "n_quantities": len(z),
         "n_comparisons": z.size,
         "bound": round(bound_of(z), 3),
