@@ -195,6 +195,7 @@ def fit_observations(
     For replicated data, whose priors keep the scales of the data that they replicate; else `fit`.
     Studies of many fits do without the pointwise log likelihoods of a joint model, which cost most
     of what follows sampling, and without the checks that rest on them: `log_likelihood=False`.
+    `target_accept`: mean acceptance that step sizes are adapted to; None: what suits the model.
     """
     _check_arguments(spec, sampler, draws=draws, tune=tune, chains=chains, seed=seed)
     if prepared is not None:
