@@ -137,17 +137,25 @@ def test_distances_of_one_distribution_are_standard_normal() -> None:
         distances(made_up(2 * k, 1000), as_reference(made_up(2 * k + 1, 4000))) for k in range(25)
     ]
     z = pd.concat(found)
-    assert list(z) == ["mean", "sd", "q02.5", "q50", "q97.5"]
+    assert list(z) == ["mean", "sd", "q50"]
     assert z.loc["doubling_time_days", ["mean", "sd"]].isna().all(axis=None)
     assert z.drop("doubling_time_days").notna().all(axis=None)
     np.testing.assert_allclose(np.sqrt((z**2).mean()), 1.0, atol=0.3)
     assert sum(len(outliers(one)) for one in found) == 0
 
 
-@pytest.mark.parametrize("fault", [{"shift": 0.3}, {"shift": -0.3}, {"spread": 1.3}], ids=str)
-def test_a_posterior_that_has_moved_is_found(fault: dict[str, float]) -> None:
-    moved = outliers(distances(made_up(1, 1000, **fault), as_reference(made_up(2, 10_000))))
-    assert set(moved.index.get_level_values(0)) == {"growth_rate", "doubling_time_days"}
+@pytest.mark.parametrize(
+    ("fault", "moved"),
+    [
+        ({"shift": 0.3}, {"growth_rate", "doubling_time_days"}),
+        ({"shift": -0.3}, {"growth_rate", "doubling_time_days"}),
+        ({"spread": 1.3}, {"growth_rate"}),
+    ],
+    ids=str,
+)
+def test_a_posterior_that_has_moved_is_found(fault: dict[str, float], moved: set[str]) -> None:
+    found = outliers(distances(made_up(1, 1000, **fault), as_reference(made_up(2, 10_000))))
+    assert set(found.index.get_level_values(0)) == moved
 
 
 def test_other_quantities_are_not_compared() -> None:
