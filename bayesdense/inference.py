@@ -188,12 +188,14 @@ def fit_observations(
     progress: Progress | None = None,
     log_likelihood: bool = True,
     prepared: Prepared | None = None,
+    target_accept: float | None = None,
 ) -> Fit:
     """Fit what a model sees of a dataset; `about` says which dataset it is (`Dataset.summary`).
 
     For replicated data, whose priors keep the scales of the data that they replicate; else `fit`.
     Studies of many fits do without the pointwise log likelihoods of a joint model, which cost most
     of what follows sampling, and without the checks that rest on them: `log_likelihood=False`.
+    `target_accept`: mean acceptance that step sizes are adapted to; None: what suits the model.
     """
     _check_arguments(spec, sampler, draws=draws, tune=tune, chains=chains, seed=seed)
     if prepared is not None:
@@ -203,7 +205,9 @@ def fit_observations(
     compiling = ahead.compiling(wanted=several and spec.is_joint and spec.residual == "symmetric")
     with watching as interrupted, compiling as compiled:
         entropy = np.random.SeedSequence(seed)
-        settings = Settings(draws, tune, chains, cores, entropy, progress, interrupted)
+        settings = Settings(
+            draws, tune, chains, cores, entropy, progress, interrupted, target_accept
+        )
         if sampler != "nutpie":  # which watches for Ctrl-C itself
             # PyMC takes seconds to import, and the kernel does without
             plain = import_module("bayesdense.engine.plain")

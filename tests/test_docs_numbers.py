@@ -91,6 +91,26 @@ def test_two_implementations() -> None:
     ) in page
 
 
+def test_reference_posteriors() -> None:
+    table = rows("docs/reference/stability.md", "## Numbers")
+    found = []
+    for path in sorted((ROOT / "tests" / "reference").glob("*.json")):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        growth, runs = known["quantities"]["growth_rate"], known["runs"]
+        assert len(runs["seeds"]) * runs["chains"] * runs["draws"] == 40_000
+        found.append(
+            [
+                path.stem,
+                f"{short(growth['mean'], 4)} ({short(growth['mcse_mean'], 4)})",
+                short(growth["sd"], 4),
+                count(len(known["quantities"])),
+                f"{known['max_r_hat']:.4f}",
+                count(sum(known["divergences"])),
+            ]
+        )
+    assert table == found
+
+
 def test_what_few_worlds_can_see() -> None:
     from scipy.stats import binomtest
 

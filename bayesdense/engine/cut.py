@@ -113,6 +113,7 @@ def _second_stage(target: Target, vectors: Floats, settings: Settings) -> list[D
             cores=settings.cores,
             progress=told,
             interrupted=settings.interrupted,
+            target_accept=settings.target_accept,
         )
         runs.append(run)
     return runs

@@ -191,6 +191,7 @@ def _main(
         cores=settings.cores,
         progress=part_of(settings.progress, before=before, total=before + main),
         interrupted=settings.interrupted,
+        target_accept=settings.target_accept,
     )
 
 

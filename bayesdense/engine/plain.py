@@ -19,6 +19,7 @@ def sample_pymc(spec: ModelSpec, data: Observations, sampler: str, settings: Set
     began = time.perf_counter()
     model = build_from_observations(spec, data)
     built = time.perf_counter()
+    asked = {} if settings.target_accept is None else {"target_accept": settings.target_accept}
     tree = pm.sample(
         draws=settings.draws,
         tune=settings.tune,
@@ -29,6 +30,7 @@ def sample_pymc(spec: ModelSpec, data: Observations, sampler: str, settings: Set
         progressbar=False,
         compute_convergence_checks=False,
         model=model,
+        **asked,
     )
     posterior = tree["posterior"].to_dataset()
     if dict(posterior.sizes) | {CHAIN: settings.chains, DRAW: settings.draws} != dict(

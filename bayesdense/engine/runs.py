@@ -39,6 +39,8 @@ class Settings:
     seed: np.random.SeedSequence
     progress: Progress | None
     interrupted: Interrupted = never_interrupted
+    #: None: what suits the model.
+    target_accept: float | None = None
 
     def seeds(self, count: int) -> list[int]:
         """Independent seeds for the parts of a run."""

@@ -95,6 +95,7 @@ def sample_nuts(
     cores: int | None = None,
     progress: Progress | None = None,
     interrupted: Interrupted = never_interrupted,
+    target_accept: float | None = None,
 ) -> Draws:
     """Sample with nutpie in whitened coordinates.
 
@@ -117,7 +118,7 @@ def sample_nuts(
                 cores=cores,
                 seed=seed,
                 adaptation="diag",
-                target_accept=_acceptance(target.coordinates),
+                target_accept=target_accept or _acceptance(target.coordinates),
                 max_step_size=_LONGEST_STEP,
                 exact_normal_trajectory=_is_nearly_normal(target.coordinates),
                 save_warmup=False,

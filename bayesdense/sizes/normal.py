@@ -790,14 +790,15 @@ def _log_density(
     return 0, n_nodes, top
 
 
-@compiled(sums=SUMS)
+@compiled(sums=frozenset({"contract"}))
 def draw_sizes(
     laws: Laws, block: Block, cells: Cells, rule: Rule, uniform: Floats
 ) -> tuple[Floats, Floats]:
     """Invert every LLM's cdf, draw by draw; NaN beyond the ends, with the fraction of that tail.
 
     The fraction is of the mass further out, negative for the lower tail. The log density is linear
-    between nodes.
+    between nodes. Sums are taken in order: where the compiler may reorder them it does so or not by
+    where the arrays lie in memory, and a seed would not give the same sizes twice.
     """
     nodes, n_nodes = rule.nodes, rule.nodes.shape[0]
     sizes, beyond = np.empty(uniform.shape), np.zeros(uniform.shape)
@@ -823,6 +824,7 @@ def draw_sizes(
                 if abs(rise) >= _EVEN:
                     mean = change / rise
                 mass[k + 1] = mean * (nodes[low + k + 1] - nodes[low + k])
+            for k in range(n - 1):
                 total += mass[k + 1]
             mass[0], mass[n] = 0.0, 0.0
             if n == n_nodes:

@@ -1,7 +1,8 @@
 """Whether two ways to one posterior agree within Monte Carlo error.
 
-`latent` and `marginal` are two implementations of one model. Each pair of fits is a job with a file
-of its own, so that the study goes on where it was stopped:
+`latent` and `marginal` are two implementations of one model, and PyMC's and NumPyro's NUTS sample
+its `pm.Model` as it stands, in natural parameters, where nutpie has coordinates of this package.
+Each pair of fits is a job with a file of its own, so that a study goes on where it was stopped:
 `python -m bayesdense.studies.agreement --help`.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import arviz as az
 import numpy as np
@@ -20,10 +22,12 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import norm
 
+from bayesdense.checks.sampling import labelled
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.files import write_text_atomic
 from bayesdense.inference import fit
 from bayesdense.names import CHAIN, DEFAULT_SEED, DRAW
+from bayesdense.results import Fit
 from bayesdense.spec import load_spec
 from bayesdense.studies.bookkeeping import Record, Stopwatch, done_once, made_with
 
@@ -33,7 +37,31 @@ _FALSE_ALARM = 0.01
 _TAILS = (0.05, 0.95)
 #: Densities are sizes over given numbers of parameters: no other quantities.
 _SAME_AS_OTHERS = ("log_density",)
-_SIZE = {"draws": 1000, "tune": 300, "chains": 4}
+_SIZE = {"draws": 1000, "chains": 4}
+
+
+class Way(NamedTuple):
+    """A way to a posterior; who samples it as it stands has to tune for longer."""
+
+    sampler: str = "nutpie"
+    implementation: str = "marginal"
+    tune: int = 300
+
+    def fit(self, model: str, dataset: Dataset, *, spacing: float, seed: int, **size: int) -> Fit:
+        """Fit a dataset in this way."""
+        spec = load_spec(model)
+        if spec.is_joint:
+            spec = spec.with_options(implementation=self.implementation, quadrature_spacing=spacing)
+        return fit(spec, dataset, sampler=self.sampler, tune=self.tune, seed=seed, **size)  # type: ignore[arg-type]  # counts only
+
+
+class Comparison(NamedTuple):
+    """Two ways to the posterior of a model on a dataset; a grid of sizes that needs no refining."""
+
+    dataset: Callable[[], Dataset]
+    ways: Mapping[str, Way]
+    model: str = "joint"
+    spacing: float = 0.125
 
 
 def thinned(dataset: Dataset, n_llms: int, benchmarks: Sequence[str]) -> Dataset:
@@ -119,19 +147,8 @@ def _z(
     for name in pair[0].data_vars:
         difference = one[name].values - other[name].values
         z = difference / np.hypot(errors[0][name].values, errors[1][name].values)
-        out |= _labelled(pair[0][name].isel({CHAIN: 0, DRAW: 0}).copy(data=z))
+        out |= dict(labelled(one[name].copy(data=z)))
     return out
-
-
-def _labelled(values: xr.DataArray) -> dict[str, float]:
-    """Entries of a scalar or a vector by name: `score_slope[MMLU]`."""
-    if not values.dims:
-        return {str(values.name): float(values)}
-    labels = values[values.dims[0]].values
-    return {
-        f"{values.name}[{label}]": float(value)
-        for label, value in zip(labels, values.values, strict=True)
-    }
 
 
 def bound_of(z: pd.DataFrame, false_alarm: float = _FALSE_ALARM) -> float:
@@ -139,37 +156,66 @@ def bound_of(z: pd.DataFrame, false_alarm: float = _FALSE_ALARM) -> float:
     return float(norm.isf(false_alarm / (2 * z.size)))
 
 
-def _synthetic() -> Dataset:
-    return load_dataset("synthetic")
+def _thinned_densing(n_llms: int, *benchmarks: str) -> Dataset:
+    return thinned(load_dataset("densing"), n_llms, benchmarks)
 
 
-def _thinned_densing() -> Dataset:
-    return thinned(load_dataset("densing"), 30, ("MMLU", "HumanEval"))
-
-
-JOBS: Mapping[str, Callable[[], Dataset]] = MappingProxyType(
-    {"densing-thinned": _thinned_densing, "synthetic": _synthetic}
+_IMPLEMENTATIONS = {"marginal": Way(), "latent": Way(implementation="latent")}
+_SMALL = partial(_thinned_densing, 12, "MMLU")
+_PUBLISHED = partial(load_dataset, "densing-published")
+#: Two implementations, sampled alike.
+IMPLEMENTATIONS: Mapping[str, Comparison] = MappingProxyType(
+    {
+        "densing-thinned": Comparison(
+            partial(_thinned_densing, 30, "MMLU", "HumanEval"), _IMPLEMENTATIONS
+        ),
+        "synthetic": Comparison(partial(load_dataset, "synthetic"), _IMPLEMENTATIONS),
+    }
 )
+#: nutpie and the other samplers: of published densities, and of a joint model, on 12 LLMs and one
+#: benchmark, as a loss law in natural parameters is a curved ridge on which these are slow.
+SAMPLERS: Mapping[str, Comparison] = MappingProxyType(
+    {
+        f"{where}-{sampler}": Comparison(
+            dataset, {"nutpie": Way(), sampler: Way(sampler=sampler, tune=1000)}, model
+        )
+        for where, dataset, model in (
+            ("published", _PUBLISHED, "trend_only"),
+            ("densing-small", _SMALL, "joint"),
+        )
+        for sampler in ("pymc", "numpyro")
+    }
+)
+STUDIES: Mapping[str, tuple[str, Mapping[str, Comparison]]] = MappingProxyType(
+    {
+        "latent-vs-marginal": ("latent against marginal", IMPLEMENTATIONS),
+        "samplers": ("nutpie against the samplers of PyMC and NumPyro", SAMPLERS),
+    }
+)
+JOBS: Mapping[str, Comparison] = MappingProxyType({**IMPLEMENTATIONS, **SAMPLERS})
 
 
 def run_job(name: str, **size: int) -> Record:
-    """Fit a dataset by both implementations and compare every quantity of the posterior."""
-    dataset = JOBS[name]()
-    length = _SIZE | size
+    """Fit a dataset in both ways and compare every quantity of the posterior."""
+    job, length = JOBS[name], _SIZE | size
+    dataset = job.dataset()
     fits, took = {}, {}
-    for k, implementation in enumerate(("marginal", "latent")):
+    for k, (key, way) in enumerate(job.ways.items()):
         watch = Stopwatch()
-        spec = load_spec("joint").with_options(implementation=implementation)
-        fits[implementation] = fit(spec, dataset, seed=DEFAULT_SEED + k, **length)  # type: ignore[arg-type]
-        took[implementation] = watch.read()
+        fits[key] = way.fit(
+            job.model, dataset, spacing=job.spacing, seed=DEFAULT_SEED + k, **length
+        )
+        took[key] = watch.read()
     posteriors = {key: fitted.posterior for key, fitted in fits.items()}
-    z = differences(posteriors["marginal"], posteriors["latent"])
+    z = differences(*posteriors.values())
     rhats, least = (_extremes(posteriors, how, list(z.index)) for how in (az.rhat, az.ess))
     return {
         "dataset": name,
-        "n_llms": posteriors["latent"].sizes["llm"],
+        "model": job.model,
+        "n_llms": next(iter(posteriors.values())).sizes["llm"],
         "seeds": [DEFAULT_SEED, DEFAULT_SEED + 1],
         **length,
+        "tune": {key: way.tune for key, way in job.ways.items()},
         "n_quantities": len(z),
         "n_comparisons": z.size,
         "bound": round(bound_of(z), 3),
@@ -201,7 +247,7 @@ def _extremes(
     out = {}
     for key, draws in posteriors.items():
         found = diagnostic(draws[names])
-        values = {k: v for name in names for k, v in _labelled(found[name]).items()}
+        values = {k: v for name in names for k, v in labelled(found[name])}
         worst = max(values, key=lambda k: sign * values[k])
         out[key] = {worst: round(values[worst], 4)}
     return out
@@ -218,18 +264,17 @@ def run_study(names: Sequence[str], out: Path) -> list[Record]:
 
 
 def main() -> None:
-    """Run the study and write its summary."""
+    """Run a study and write its summary."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("datasets", nargs="*", help=f"of {', '.join(JOBS)}; none: all")
+    parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--out", type=Path, default=Path("docs/evidence/agreement"))
-    parser.add_argument(
-        "--summary", type=Path, default=Path("docs/evidence/latent-vs-marginal.json")
-    )
+    parser.add_argument("--summaries", type=Path, default=Path("docs/evidence"))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    study = {"study": "latent against marginal", **made_with()}
-    jobs = run_study(arguments.datasets or list(JOBS), arguments.out)
-    write_text_atomic(arguments.summary, json.dumps(study | {"jobs": jobs}, indent=1) + "\n")
+    study, jobs = STUDIES[arguments.study]
+    record = {"study": study, **made_with(), "jobs": run_study(list(jobs), arguments.out)}
+    path = arguments.summaries / f"{arguments.study}.json"
+    write_text_atomic(path, json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
