@@ -35,15 +35,17 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
     ValueError
         A name that no file system can spell.
     """
-    # Not waiting for a pipe's other end; what was opened is what is looked at.
-    with open(path, "rb", opener=_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open(path, "rb", opener=_opened) as file:
         yield file
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _opened(path: str, flags: int) -> int:
+    """Open without waiting for a pipe's other end, and look at what was opened."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor
 
 
 def read_regular(path: Path, most: int) -> bytes:

@@ -156,7 +156,7 @@ def prior_from_dict(where: str, raw: object) -> Prior:
         raise SpecError(f"{where}.dist: {told(dist)}, allowed: {', '.join(DISTRIBUTIONS)}")
     reason = raw.get("reason", "")
     if not isinstance(reason, str) or not is_plain(reason):
-        raise SpecError(f"{where}.reason: {told(reason)}, allowed: printable text")
+        raise SpecError(f"{where}.reason: {told(reason)}, allowed: a text that can be printed")
     prior = Prior(
         dist=dist,
         kwargs=MappingProxyType(_read_kwargs(where, dist, raw.get("kwargs"))),

@@ -173,7 +173,7 @@ def load_spec(name_or_path: str | Path) -> ModelSpec:
     except ValueError as error:  # not TOML, not UTF-8, a number of thousands of digits
         raise SpecError(f"{path.name}: not a TOML file in UTF-8: {error}") from error
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
+        raise SpecError(f"{path.name}: cannot be read: {error.strerror}") from error
     return spec_from_dict(raw, where=path.name)
 
 
@@ -271,7 +271,7 @@ def _text(where: str, raw: Mapping[str, Any], key: str) -> str:
     """Read a text that may be absent."""
     text = raw.get(key, "")
     if not _is_text(text):
-        raise SpecError(f"{where}: {key} = {told(text)}, allowed: printable text")
+        raise SpecError(f"{where}: {key} = {told(text)}, allowed: a text that can be printed")
     return str(text)
 
 
