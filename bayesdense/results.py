@@ -44,6 +44,8 @@ _OWN_FILES: Final = (TREE_NAME, SUMMARY_NAME, REPORT_NAME, MANIFEST_NAME)
 _ENGINE: Final = "h5netcdf"
 #: Declared bytes over those of the file; below 1 in what is written here, without compression.
 _MOST_EXPANSION: Final = 4
+#: Levels of groups that are looked at; a fit has one.
+_DEEPEST: Final = 3
 #: Groups that every fit holds and answers are read from. The others hang on model and options: a
 #: cut fit has no `log_likelihood`, one of densities no `llm_bounds`.
 _NEEDED_GROUPS: Final = (
@@ -357,22 +359,15 @@ def _read_tree(path: Path) -> xr.DataTree:
 
 
 def _refuse_expansion(path: Path) -> None:
-    """Refuse a file that declares far more data than it has bytes.
+    """Refuse a file that declares far more data than it has bytes, or leads to other files.
 
     A fit is written without compression. Compressed or never written values of another file may
     be a thousand times what lies on the disk.
     """
-    declared = 0
-
-    def count(_: str, node: object) -> None:
-        nonlocal declared
-        if isinstance(node, h5py.Dataset):
-            declared += node.nbytes
-
     try:
         size = path.stat().st_size
         with h5py.File(path, "r") as file:
-            file.visititems(count)
+            declared = _declared(file, _DEEPEST)
     except (MemoryError, ImportError):
         raise
     except Exception as err:  # a file of other content makes the library raise anything
@@ -382,6 +377,24 @@ def _refuse_expansion(path: Path) -> None:
             f"{path}: declares {declared / 1e6:.3g} MB of data in {size / 1e6:.3g} MB, which no "
             f"fit does; {REMEDY}"
         )
+
+
+def _declared(group: h5py.Group, depth: int) -> int:
+    """Count the declared bytes under a group, as often as they would be read."""
+    if depth < 0:
+        raise ValueError("groups are nested too deeply for a fit")
+    total = 0
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{told(name)} leads elsewhere")
+        node = group[name]
+        if isinstance(node, h5py.Group):
+            total += _declared(node, depth - 1)
+        elif isinstance(node, h5py.Dataset):
+            if node.external or node.is_virtual:
+                raise ValueError(f"the values of {told(name)} lie elsewhere")
+            total += node.nbytes
+    return total
 
 
 def _check_schema(tree: xr.DataTree, path: Path) -> None:

@@ -429,6 +429,56 @@ def test_a_tree_that_expands_is_refused_before_it_is_read(
     assert judged(bomb.__name__, lambda: load_fit(place), lambda _: None)[0] == "refused"
 
 
+def linked_often(file: h5py.File) -> None:
+    """Many names of the same values."""
+    values = file["posterior"].create_dataset("bomb", data=np.zeros((1, 6, 1000)))
+    for k in range(200):
+        file["posterior"][f"bomb{k}"] = values
+
+
+def linked_out(file: h5py.File) -> None:
+    """A link to another file."""
+    file["posterior"]["secret"] = h5py.ExternalLink("../../other.nc", "/x")
+
+
+def linked_by_name(file: h5py.File) -> None:
+    """A link by name, which may lead in a circle."""
+    file["posterior"]["circle"] = h5py.SoftLink("/posterior")
+
+
+def values_elsewhere(file: h5py.File) -> None:
+    """Values that are the bytes of a foreign file."""
+    external = [("/etc/hostname", 0, 8)]
+    file["posterior"].create_dataset("secret", shape=(1,), dtype="f8", external=external)
+
+
+def values_of_another_file(file: h5py.File) -> None:
+    """Values that another netCDF file holds."""
+    layout = h5py.VirtualLayout(shape=(6,), dtype="f8")
+    layout[:] = h5py.VirtualSource("/other.nc", "x", shape=(6,))
+    file["posterior"].create_virtual_dataset("secret", layout)
+
+
+def groups_in_a_circle(file: h5py.File) -> None:
+    """A group that holds itself."""
+    file["posterior"]["circle"] = file["posterior"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(linked_often, linked_out, linked_by_name),
+        *(values_elsewhere, values_of_another_file, groups_in_a_circle),
+    ],
+)
+def test_a_tree_does_not_lead_out_of_its_file(
+    change: Callable[[h5py.File], None], tmp_path: Path
+) -> None:
+    place = resealed(tmp_path, change)
+    with pytest.raises(FitFolderError, match=r"elsewhere|declares|too deeply"):
+        load_fit(place)
+
+
 def test_a_compressed_fit_of_usual_size_is_read(tmp_path: Path) -> None:
     def compress(file: h5py.File) -> None:
         old = file["posterior"]["log_density"]
