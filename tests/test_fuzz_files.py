@@ -567,3 +567,20 @@ def _tried(
         "failed": failed,
         "slowest_seconds": round(slowest, 2),
     }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("seed = ", "seed = -"),
+        lambda text: text.replace('time_origin = "2024', 'time_origin = "20x4'),
+        lambda text: text.replace('model = "', 'model = "\\u001b[31m'),
+        lambda text: text.replace("reference_tokens = ", "reference_tokens = -"),
+    ],
+)
+def test_a_truth_of_wrong_types_is_refused(change: Callable[[str], str], tmp_path: Path) -> None:
+    text = (ROOT / "data" / "synthetic" / "truth.toml").read_text(encoding="utf-8")
+    assert change(text) != text
+    (tmp_path / "truth.toml").write_text(change(text), encoding="utf-8")
+    with pytest.raises(BayesdenseError, match="not a truth"):
+        read_truth(tmp_path)
