@@ -155,8 +155,9 @@ def load_forecast(path: str | Path) -> FrozenForecast:
             f"{where}: its content is not what its digest says: altered since it was frozen"
         )
     try:
+        dt.datetime.fromisoformat(content["frozen_at"])
         fit = _fit_of(content)
-    except BayesdenseError as err:
+    except (BayesdenseError, ValueError) as err:
         raise BayesdenseError(f"{where}: {err}; write it anew with forecast --freeze") from err
     return FrozenForecast(fit, content["frozen_at"], digest)
 
