@@ -1,13 +1,13 @@
 """A dataset's card: `card.toml`, checked as `schemas/card.schema.json` says (standard library)."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Final
 
+from bayesdense.files import MOST_TOML, parse_toml
 from bayesdense.reading import Problem, composed, read_bytes
-from bayesdense.wording import nearest, printable, show
+from bayesdense.wording import is_plain, nearest, printable, show
 
 CARD: Final = "card.toml"
 #: What each known entry may be, as in schemas/card.schema.json; other entries are free.
@@ -31,15 +31,15 @@ def read_card(folder: Path) -> tuple[dict[str, object], list[Problem]]:
     path = folder / CARD
     if not path.exists():
         return {}, [Problem(CARD, "missing", 'a TOML file with at least title = "..."')]
-    content = read_bytes(path)
+    content = read_bytes(path, MOST_TOML)
     if isinstance(content, str):
         return {}, [Problem(CARD, content)]
     try:
-        card = tomllib.loads(content.decode("utf-8-sig"))
+        card = parse_toml(content)
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         return {}, [Problem(CARD, "not UTF-8", "text in UTF-8", "save it as UTF-8", row=row)]
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return {}, [Problem(CARD, f"not TOML: {printable(str(error))[:200]}")]
     return card, list(check_card(card))
 
@@ -58,7 +58,7 @@ def check_card(card: Mapping[str, object]) -> Iterator[Problem]:
             allowed = " or ".join(_WORDS[kind] for kind in types)
             yield Problem(CARD, show(str(card[key])), allowed, column=key)
     for key, text in _texts(card):
-        if not all(char.isprintable() or char in "\n\t" for char in text):
+        if not is_plain(text):
             cause = "a control or invisible character: retype it"
             yield Problem(CARD, show(text), "printable text", cause, column=printable(key)[:60])
 

@@ -2,9 +2,18 @@
 
 from collections.abc import Sequence
 
+from bayesdense.wording import printable_lines
+
 
 class BayesdenseError(Exception):
-    """Base of every error that the command line turns into one readable message (exit status 2)."""
+    """Base of every error that the command line turns into one readable message (exit status 2).
+
+    The message may quote names and contents of any file: what a terminal could act on is escaped.
+    """
+
+    def __str__(self) -> str:
+        """Return the message as a terminal may show it."""
+        return printable_lines(super().__str__())
 
 
 class DatasetError(BayesdenseError):

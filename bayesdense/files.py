@@ -1,53 +1,123 @@
 """Files that are whole or absent: written beside their place, flushed, then renamed into it."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import math
 import os
 import secrets
+import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO, Final, Never
 
-from bayesdense.errors import BayesdenseError
-from bayesdense.wording import printable
+#: Bytes of JSON that are read: draws of a frozen forecast of 10,000 LLMs are half of it.
+MOST_JSON: Final = 100_000_000
+#: Bytes of TOML that are read, fifty times the longest shipped: its parser reads 1 MB a second.
+MOST_TOML: Final = 500_000
+#: Points in one line of TOML: the parser's time goes with the square of the parts of a dotted key.
+_MOST_POINTS: Final = 100
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file to read its bytes.
+
+    A pipe would be waited for, and a device may have no end.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or is no regular file.
+    ValueError
+        A name that no file system can spell.
+    """
+    with open(path, "rb", opener=_opened) as file:
+        yield file
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open without waiting for a pipe's other end, and look at what was opened."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the bytes of a regular file of at most so many.
+
+    Raises
+    ------
+    OSError
+        As `open_regular`, or it is larger.
+    ValueError
+        A name that no file system can spell.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(most + 1) if size <= most else b""
+    if size > most or len(content) > most:
+        large = f"{max(size, len(content)) / 1e6:.3g} MB, allowed up to {most / 1e6:.3g} MB"
+        raise OSError(errno.EFBIG, large, str(path))
+    return content
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a regular file's bytes, in hex, read in blocks."""
+    with open_regular(path) as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()
 
 
 def parse_json(text: str | bytes) -> object:
-    """Return what JSON text says that may come from anywhere.
+    """Return what strict JSON text says that may come from anywhere.
 
     Raises
     ------
     ValueError
-        Not JSON, not Unicode, nested too deeply, or with a number of thousands of digits.
+        Not JSON, not Unicode, nested too deeply, or with a number that is not finite or has
+        thousands of digits.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def read_json(path: str | Path) -> object:
-    """Return what a JSON file says that a user has named.
+def _refuse_number(text: str) -> Never:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    """Read a number; one beyond the largest float would be infinite."""
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_number(text[:60])
+
+
+def parse_toml(content: bytes) -> dict[str, Any]:
+    """Return what TOML says that may come from anywhere, in UTF-8 with or without a mark.
 
     Raises
     ------
-    BayesdenseError
-        It cannot be read, or is no JSON.
+    ValueError
+        Not TOML, not UTF-8 (`UnicodeDecodeError`), nested too deeply, a number of thousands of
+        digits, or keys of so many parts that reading them would take long.
     """
-    where = printable(str(path))
+    text = content.decode("utf-8-sig")
+    for row, line in enumerate(text.splitlines(), 1):
+        if (points := line.count(".")) > _MOST_POINTS:
+            raise ValueError(f"{points} points in line {row}, allowed up to {_MOST_POINTS}")
     try:
-        return parse_json(Path(path).read_bytes())
-    except OSError as err:
-        raise BayesdenseError(f"{where}: cannot be read: {err.strerror or err}") from err
-    except ValueError as err:
-        raise BayesdenseError(f"{where}: is no JSON: {err}") from err
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def commit(temporary: Path, path: Path) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from bayesdense.wording import printable_lines
+
 LOGGER: Final = "bayesdense"
 #: Levels for no flag, -v, -vv.
 LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -16,7 +18,7 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Put the level before the message, as a compiler does."""
         origin = f" [{record.name}]" if record.levelno <= logging.DEBUG else ""
-        line = f"{record.levelname.lower()}: {record.getMessage()}{origin}"
+        line = printable_lines(f"{record.levelname.lower()}: {record.getMessage()}{origin}")
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
         return line

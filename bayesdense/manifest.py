@@ -5,16 +5,18 @@ trusted only while every listed file has the size and SHA-256 it had when it was
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from bayesdense.errors import FitFolderError
-from bayesdense.files import parse_json, sha256_of, write_text_atomic
+from bayesdense.files import open_regular, parse_json, read_regular, sha256_of, write_text_atomic
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.wording import told
 
 MANIFEST_NAME: Final = "manifest.json"
+_MOST_BYTES: Final = 1_000_000
 REMEDY: Final = "restore the folder from a copy, or fit again with --force"
 
 type FileRecord = dict[str, object]
@@ -41,7 +43,7 @@ def read_manifest(folder: Path) -> dict[str, FileRecord]:
     """
     path = folder / MANIFEST_NAME
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_regular(path, _MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError) as err:
         raise FitFolderError(_why_no_manifest(folder)) from err
     except (OSError, ValueError) as err:
@@ -68,17 +70,20 @@ def verify_folder(folder: Path) -> dict[str, FileRecord]:
 def _verify_file(path: Path, record: FileRecord) -> None:
     """Raise unless the file has the recorded size and digest."""
     try:
-        found = record_of(path)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+        # the digest of a file of another size is not worth its reading
+        digest = sha256_of(path) if size == record["size"] else None
     except FileNotFoundError as err:
         raise FitFolderError(f"{path}: missing, though {MANIFEST_NAME} lists it; {REMEDY}") from err
     except (OSError, ValueError) as err:  # a name that no file system can spell
         raise FitFolderError(f"{path}: cannot be read ({err}); {REMEDY}") from err
-    if found["size"] != record["size"]:
+    if size != record["size"]:
         raise FitFolderError(
-            f"{path}: holds {found['size']} bytes, {MANIFEST_NAME} says {record['size']}: "
+            f"{path}: holds {size} bytes, {MANIFEST_NAME} says {record['size']}: "
             f"cut short or replaced since the fit; {REMEDY}"
         )
-    if found["sha256"] != record["sha256"]:
+    if digest != record["sha256"]:
         raise FitFolderError(
             f"{path}: its SHA-256 differs from the one in {MANIFEST_NAME}: altered or damaged "
             f"since the fit; {REMEDY}"

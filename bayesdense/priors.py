@@ -8,7 +8,7 @@ from typing import Final
 
 from bayesdense.errors import SpecError
 from bayesdense.names import BENCHMARK, TREND_DIMS
-from bayesdense.wording import told
+from bayesdense.wording import is_plain, told
 
 #: Parameters of each distribution, in PyMC's names.
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -155,8 +155,8 @@ def prior_from_dict(where: str, raw: object) -> Prior:
     if not isinstance(dist, str) or dist not in DISTRIBUTIONS:
         raise SpecError(f"{where}.dist: {told(dist)}, allowed: {', '.join(DISTRIBUTIONS)}")
     reason = raw.get("reason", "")
-    if not isinstance(reason, str):
-        raise SpecError(f"{where}.reason: {told(reason)}, allowed: a text")
+    if not isinstance(reason, str) or not is_plain(reason):
+        raise SpecError(f"{where}.reason: {told(reason)}, allowed: a text that can be printed")
     prior = Prior(
         dist=dist,
         kwargs=MappingProxyType(_read_kwargs(where, dist, raw.get("kwargs"))),

@@ -1,6 +1,7 @@
 """One CSV file to checked columns: bytes, header, rows, cells (standard library)."""
 
 import csv
+import errno
 import io
 import unicodedata
 from collections import Counter
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from bayesdense.cells import CellError, Value, is_missing
+from bayesdense.files import read_regular
 from bayesdense.tables import Column, TableSpec
 from bayesdense.wording import is_slip_of, listing, nearest, printable, show
 
 MAX_BYTES: Final = 200_000_000
+#: Columns of one table: names of unknown ones are compared with all that are known.
+MAX_COLUMNS: Final = 1000
 #: Other names under which people keep a required column.
 _ALIASES: Final = {
     "llm": ("model", "name"),
@@ -125,17 +129,16 @@ def read_table(
     return table, report.problems
 
 
-def read_bytes(path: Path) -> bytes | str:
-    """Content of a regular file, or in words why there is none."""
+def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes | str:
+    """Content of a regular file of at most so many bytes, or in words why there is none."""
     try:
-        if not path.is_file():
-            return "not a regular file"
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            return f"{size / 1e6:.0f} MB, allowed up to {MAX_BYTES / 1e6:.0f} MB"
-        return path.read_bytes()
+        return read_regular(path, most)
     except OSError as error:
-        return f"cannot be read: {error.strerror or 'unknown reason'}"
+        told = error.errno in (errno.EINVAL, errno.EFBIG)  # in words of our own
+        reason = error.strerror or "unknown reason"
+        return reason if told else f"cannot be read: {reason}"
+    except ValueError as error:
+        return f"cannot be read: {printable(str(error))}"
 
 
 def composed(text: str) -> str:
@@ -187,6 +190,9 @@ def _parse_table(
     report: _Report,
 ) -> Table | None:
     header = _trimmed(records[0][1])
+    if len(header) > MAX_COLUMNS:
+        report.add(f"{len(header)} columns", f"up to {MAX_COLUMNS}", row=records[0][0])
+        return None
     if not _check_header(header, records[0][0], spec, documented, report):
         return None
     body, ragged = _check_shape(records[1:], len(header), report)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import h5py
 import xarray as xr
 
 from bayesdense.companions import makers
@@ -28,6 +29,7 @@ from bayesdense.manifest import (
     write_manifest,
 )
 from bayesdense.names import CHAIN, DRAW, SCHEMA_VERSION
+from bayesdense.result_files import read_result
 from bayesdense.spec import ModelSpec, spec_from_dict
 from bayesdense.trends import trend_named
 from bayesdense.wording import told
@@ -40,6 +42,10 @@ _NEEDED_FILES: Final = (TREE_NAME, SUMMARY_NAME)
 _OWN_FILES: Final = (TREE_NAME, SUMMARY_NAME, REPORT_NAME, MANIFEST_NAME)
 # h5netcdf is named, not left to xarray: it alone is declared, and it reads every platform's files.
 _ENGINE: Final = "h5netcdf"
+#: Declared bytes over those of the file; below 1 in what is written here, without compression.
+_MOST_EXPANSION: Final = 4
+#: Levels of groups that are looked at; a fit has one.
+_DEEPEST: Final = 3
 #: Groups that every fit holds and answers are read from. The others hang on model and options: a
 #: cut fit has no `log_likelihood`, one of densities no `llm_bounds`.
 _NEEDED_GROUPS: Final = (
@@ -236,17 +242,36 @@ def load_fit(folder: str | Path) -> Fit:
                 f"{path / MANIFEST_NAME}: does not list {name}, which every fit holds; {REMEDY}"
             )
     file = path / TREE_NAME
+    _refuse_expansion(file)
     tree = _read_tree(file)
     _check_schema(tree, file)
     try:
         _check_content(tree)
     except FitFolderError as err:
         raise FitFolderError(f"{file}: {err}; {REMEDY}") from err
-    spec = _spec_of(tree, file)
+    try:
+        spec = spec_of(tree)
+    except FitFolderError as err:
+        raise FitFolderError(f"{file}: {err}") from err
     for name in (*trend_named(spec.trend).drawn, "log_density"):
         if name not in tree["posterior"].data_vars:
             raise FitFolderError(f"{file}: the group 'posterior' has no {name!r}; {REMEDY}")
     return Fit(tree, spec)
+
+
+def read_summary(folder: str | Path) -> dict[str, Any]:
+    """Read the `summary.json` of a saved fit.
+
+    Raises
+    ------
+    FitFolderError
+        As `load_fit`.
+    BayesdenseError
+        It is not as `schemas/summary.schema.json` describes it.
+    """
+    path = Path(folder)
+    verify_folder(path)
+    return read_result(path / SUMMARY_NAME, "summary", "summary of a fit")
 
 
 def add_file(folder: str | Path, name: str, content: bytes) -> Path:
@@ -333,6 +358,45 @@ def _read_tree(path: Path) -> xr.DataTree:
         raise FitFolderError(f"{path}: not readable as netCDF ({err}); {REMEDY}") from err
 
 
+def _refuse_expansion(path: Path) -> None:
+    """Refuse a file that declares far more data than it has bytes, or leads to other files.
+
+    A fit is written without compression. Compressed or never written values of another file may
+    be a thousand times what lies on the disk.
+    """
+    try:
+        size = path.stat().st_size
+        with h5py.File(path, "r") as file:
+            declared = _declared(file, _DEEPEST)
+    except (MemoryError, ImportError):
+        raise
+    except Exception as err:  # a file of other content makes the library raise anything
+        raise FitFolderError(f"{path}: not readable as netCDF ({err}); {REMEDY}") from err
+    if declared > _MOST_EXPANSION * size:
+        raise FitFolderError(
+            f"{path}: declares {declared / 1e6:.3g} MB of data in {size / 1e6:.3g} MB, which no "
+            f"fit does; {REMEDY}"
+        )
+
+
+def _declared(group: h5py.Group, depth: int) -> int:
+    """Count the declared bytes under a group, as often as they would be read."""
+    if depth < 0:
+        raise ValueError("groups are nested too deeply for a fit")
+    total = 0
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{told(name)} leads elsewhere")
+        node = group[name]
+        if isinstance(node, h5py.Group):
+            total += _declared(node, depth - 1)
+        elif isinstance(node, h5py.Dataset):
+            if node.external or node.is_virtual:
+                raise ValueError(f"the values of {told(name)} lie elsewhere")
+            total += node.nbytes
+    return total
+
+
 def _check_schema(tree: xr.DataTree, path: Path) -> None:
     """Refuse a tree of another schema: what it has to hold is not known here."""
     schema = written(tree, "schema")
@@ -348,12 +412,12 @@ def _check_content(tree: xr.DataTree) -> None:
     for name in _NEEDED_GROUPS:
         if name not in tree.children:
             raise FitFolderError(f"this fit has no group {name!r}")
-    _check_draws(tree["posterior"].to_dataset())
+    check_draws(tree["posterior"].to_dataset())
     for name in ATTRIBUTES:
         attribute(tree, name)
 
 
-def _check_draws(posterior: xr.Dataset) -> None:
+def check_draws(posterior: xr.Dataset) -> None:
     """Raise unless there are draws, and every variable is of numbers by chain and draw."""
     if not posterior.data_vars:
         raise FitFolderError("the group 'posterior' of this fit is empty")
@@ -365,17 +429,17 @@ def _check_draws(posterior: xr.Dataset) -> None:
             )
 
 
-def _spec_of(tree: xr.DataTree, path: Path) -> ModelSpec:
+def spec_of(tree: xr.DataTree) -> ModelSpec:
     """Return the model that a tree was fitted with, after checking its digest."""
     try:
         spec = spec_from_dict(attribute(tree, "spec"), where="the fit's specification")
     except BayesdenseError as err:
-        raise FitFolderError(f"{path}: its model specification cannot be read: {err}") from err
+        raise FitFolderError(f"its model specification cannot be read: {err}") from err
     recorded = attribute(tree, "spec_digest")
     if spec.digest != recorded:
         raise FitFolderError(
-            f"{path}: its model specification reads differently here (digest {spec.digest[:12]}, "
-            f"written {recorded[:12]}); load the fit with bayesdense "
+            f"its model specification reads differently here (digest {spec.digest[:12]}, "
+            f"written {told(recorded[:12])}); load the fit with bayesdense "
             f"{attribute(tree, 'bayesdense_version')}, or fit again with --force"
         )
     return spec

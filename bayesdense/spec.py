@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from bayesdense.catalog import model_names, model_path
 from bayesdense.errors import SpecError
+from bayesdense.files import MOST_TOML, parse_toml, read_regular
 from bayesdense.kinds import (
     DENSITY_COMPONENTS,
     JOINT_COMPONENTS,
@@ -22,7 +22,7 @@ from bayesdense.kinds import (
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.options import OPTION_NAMES, Options, options_of, read_options
 from bayesdense.priors import Prior
-from bayesdense.wording import MAX_SHOWN, nearest_of, printable, told
+from bayesdense.wording import MAX_SHOWN, is_plain, nearest_of, printable, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +176,11 @@ def load_spec(name_or_path: str | Path) -> ModelSpec:
     """
     path = spec_path(name_or_path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except RecursionError:
-        raise SpecError(f"{path.name}: nested too deeply for a model") from None
+        raw = parse_toml(read_regular(path, MOST_TOML))
     except ValueError as error:  # not TOML, not UTF-8, a number of thousands of digits
         raise SpecError(f"{path.name}: not a TOML file in UTF-8: {error}") from error
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
+        raise SpecError(f"{path.name}: cannot be read: {error.strerror}") from error
     return spec_from_dict(raw, where=path.name)
 
 
@@ -230,11 +228,11 @@ def _read_spec(raw: Mapping[str, Any], where: str) -> ModelSpec:
                 f"{where}: unknown entry {told(key)}{nearest_of(key, (*heads, *KINDS))}"
             )
     name = raw.get("name")
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or not name.isprintable():
         raise SpecError(f"{where}: name = {told(name)}, allowed: a word")
     title, description = (_text(where, raw, key) for key in ("title", "description"))
     references = raw.get("references", [])
-    if not isinstance(references, list) or not all(isinstance(item, str) for item in references):
+    if not isinstance(references, list) or not all(map(_is_text, references)):
         raise SpecError(f"{where}: references = {told(references)}, allowed: a list of texts")
     components = {
         key: read_component(f"{where}: {key}", key, raw[key]) for key in KINDS if key in raw
@@ -279,9 +277,14 @@ def _check_used_priors(where: str, components: Mapping[str, Component], options:
 def _text(where: str, raw: Mapping[str, Any], key: str) -> str:
     """Read a text that may be absent."""
     text = raw.get(key, "")
-    if not isinstance(text, str):
-        raise SpecError(f"{where}: {key} = {told(text)}, allowed: a text")
-    return text
+    if not _is_text(text):
+        raise SpecError(f"{where}: {key} = {told(text)}, allowed: a text that can be printed")
+    return str(text)
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is text without control characters."""
+    return isinstance(value, str) and is_plain(value)
 
 
 def _override(spec: ModelSpec, key: str, value: object) -> ModelSpec:
@@ -315,8 +318,8 @@ def _missing(spec: ModelSpec, key: str, step: str, names: object) -> SpecError:
 def _parse_value(text: str) -> object:
     """Read a TOML value; a bare word is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except RecursionError:
-        raise SpecError(f"--set: {told(text)} is nested too deeply") from None
-    except ValueError:
+        return parse_toml(f"value = {text}".encode())["value"]
+    except ValueError as error:
+        if "too deeply" in str(error):
+            raise SpecError(f"--set: {told(text)} is nested too deeply") from None
         return text

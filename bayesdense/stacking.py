@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from bayesdense.errors import BayesdenseError
-from bayesdense.files import read_json
 from bayesdense.forecasting import (
     HARDWARE_DOUBLING_YEARS,
     Ahead,
@@ -18,6 +17,7 @@ from bayesdense.forecasting import (
     told_ahead,
 )
 from bayesdense.names import CHAIN, DRAW
+from bayesdense.result_files import read_result
 from bayesdense.results import Fit
 from bayesdense.wording import printable, told
 
@@ -114,13 +114,12 @@ def read_weights(path: str | Path, fits: Sequence[Fit]) -> dict[str, float]:
         No such file, none of `compare`, about other data, or a comparison without the future left
         out.
     """
-    where, content = printable(str(path)), read_json(path)
-    if not isinstance(content, dict) or not {"hypotheses", "dataset", "verdict"} <= set(content):
-        raise BayesdenseError(f"{where}: is no result of compare; its file is compare.json")
+    where, what = printable(str(path)), "result of compare; its file is compare.json"
+    content = read_result(path, "compare", what)
     digests = {fit.dataset_info["digest"] for fit in fits}
     if digests != {content["dataset"].get("digest")}:
         raise BayesdenseError(f"{where}: is about other data than the fits")
-    weights = {str(one["name"]): one["weight_lfo"] for one in content["hypotheses"]}
+    weights = {one["name"]: one["weight_lfo"] for one in content["hypotheses"]}
     if any(weight is None for weight in weights.values()):
         raise BayesdenseError(
             f"{where}: has no weights of leave-future-out, which forecasts are stacked by; run "

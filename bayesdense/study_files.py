@@ -8,8 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from bayesdense.errors import BayesdenseError, SpecError
-from bayesdense.files import read_json
-from bayesdense.names import SCHEMA_VERSION
+from bayesdense.result_files import read_object
 from bayesdense.spec import ModelSpec
 from bayesdense.wording import printable, told
 
@@ -152,13 +151,9 @@ def sweep_row(row: Mapping[str, Any]) -> dict[str, object]:
 
 def _checked(path: Path, verb: str) -> Mapping[str, Any]:
     """Content of a result that this version can read and place."""
-    where, content = printable(str(path)), read_json(path)
-    if not isinstance(content, Mapping) or not isinstance(content.get("dataset"), Mapping):
+    where, content = printable(str(path)), read_object(path, f"result of {verb}")
+    if "schema" not in content or not isinstance(content.get("dataset"), Mapping):
         raise BayesdenseError(f"{where}: is no result of {verb}")
-    if content.get("schema") != SCHEMA_VERSION:
-        raise BayesdenseError(
-            f"{where}: schema {told(content.get('schema'))}, this version reads {SCHEMA_VERSION}"
-        )
     holders = content.get("hypotheses") if verb == "compare" else [content]
     if not holders or not all("model_digest" in one for one in holders):
         raise BayesdenseError(

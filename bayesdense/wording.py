@@ -35,6 +35,11 @@ def printable_lines(text: object) -> str:
     return "\n".join(printable(line) for line in str(text).split("\n"))
 
 
+def is_plain(text: str) -> bool:
+    """Whether text of several lines holds nothing that a terminal could act on, or that hides."""
+    return all(char.isprintable() or char in "\n\t" for char in text)
+
+
 def told(value: object, limit: int = MAX_SHOWN) -> str:
     """Write any value of a TOML file as a message may print it: its `repr`, cut to `limit`."""
     try:

@@ -227,7 +227,8 @@ def test_what_crosses_twice_is_a_failure() -> None:
 def test_a_repetition_knows_what_crossed_before(tmp_path: Path) -> None:
     first = ranks_of(outcomes(60, growth_rate=1.7), None)
     path = tmp_path / "calibrate.json"
-    path.write_text(json.dumps(calibration(first).to_dict()), encoding="utf-8")
+    whole = calibration(first).to_dict()
+    path.write_text(json.dumps(whole), encoding="utf-8")
     assert "growth_rate" in outside_before(path, "d", 2)
     again = ranks_of(outcomes(60, growth_rate=1.7), outside_before(path, "d", 2))
     assert again is not None
@@ -236,9 +237,10 @@ def test_a_repetition_knows_what_crossed_before(tmp_path: Path) -> None:
         with pytest.raises(BayesdenseError, match=message):
             outside_before(path, digest, seed)
     for text, message in (
-        ("{}", "holds no ranks"),
+        ("{}", "no result of calibrate"),
         ('{"ranks": {}, "schema": 7}', "schema 7"),
-        ('{"ranks": {"outside_single": 3}, "schema": 1, "dataset": {"digest": "d"}}', "no list"),
+        (json.dumps(calibration(None).to_dict()), "holds no ranks"),
+        (json.dumps(whole | {"ranks": first | {"outside_single": 3}}), "outside_single is 3"),
     ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(BayesdenseError, match=message):

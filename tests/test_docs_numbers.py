@@ -358,3 +358,52 @@ def test_the_page_of_calibrate_lists_the_worlds_and_the_rules() -> None:
     hold(evidence("calibrate-densing"), "calibrate")
     assert "thirteen that break the model" in said("CHANGELOG.md")
     assert len(WORLDS) == 1 + 13
+
+
+# --- robustness -------------------------------------------------------------------------------
+
+
+def test_spoilt_files() -> None:
+    found = evidence("fuzz")
+    kinds = found["kinds"]
+    told = [
+        [row["kind"], count(row["cases"]), count(row["refused"]), count(row["accepted"]), "0"]
+        for row in kinds
+    ]
+    total = [sum(row[name] for row in kinds) for name in ("cases", "refused", "accepted")]
+    assert found["n_failed"] == 0
+    assert found["n_cases"] == total[0] == total[1] + total[2] >= 20_000
+    told.append(["all", *map(count, total), "0"])
+    assert rows("docs/explanation/robustness.md", "## What was tried") == told
+
+
+def test_limits_of_files() -> None:
+    from bayesdense import files, reading
+
+    page = said("docs/explanation/robustness.md")
+    sizes = (reading.MAX_BYTES, files.MOST_JSON, files.MOST_TOML)
+    csv, json_size, toml = (f"{size / 1e6:g} MB" for size in sizes)
+    assert f"{csv} of CSV, {json_size} of JSON, {toml} of TOML." in page
+
+
+def test_licences() -> None:
+    import tomllib
+    from importlib.metadata import metadata
+
+    def licence(name: str) -> str:
+        about = metadata(name)
+        kinds = [text.split(" :: ") for text in about.get_all("Classifier", [])]
+        named = [k[-1] for k in kinds if k[0] == "License" and k[-1] != "OSI Approved"]
+        words = (about.get("License") or "").split("\n")[0]
+        return str(about.get("License-Expression") or (named[0] if named else words))
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [re.split("[<>=]", text)[0] for text in project["dependencies"]]
+    page = (DOCS / "reference" / "dependencies.md").read_text(encoding="utf-8")
+    for name in needed:
+        assert f"\n| `{name}` | {licence(name)} |\n" in page
+    for card in (ROOT / "data").glob("*/card.toml"):
+        terms = tomllib.loads(card.read_text(encoding="utf-8"))["licence"]
+        assert f"\n| `{card.parent.name}` | {terms} |\n" in page
+    low = {re.split("[<>=,]", text)[0]: text for text in project["dependencies"]}
+    assert f"`{low['filelock']}`" in page

@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from bayesdense.spec import load_spec
 from bayesdense.stacking import stacked_forecast
 
 AT = "2026-06-30"
+COMPARED = Path(__file__).parents[1] / "docs" / "evidence" / "compare-densing.json"
 
 
 def years(date: str) -> float:
@@ -382,13 +384,11 @@ def test_the_verb_stacks(tmp_path, monkeypatch, capsys):
     fits = two_fits(draws=60)
     one, other = (fit.save(tmp_path / name) for fit, name in zip(fits, "ab", strict=True))
     digest = fits[0].dataset_info["digest"]
-    content = {
-        "dataset": {"digest": digest},
-        "verdict": "...",
-        "hypotheses": [
-            {"name": "exponential", "weight_lfo": 0.6}, {"name": "flat", "weight_lfo": 0.4}
-        ],
-    }  # fmt: skip
+    content = json.loads(COMPARED.read_text(encoding="utf-8"))["compare"]
+    content["dataset"]["digest"] = digest
+    first = content["hypotheses"][0]
+    weights = {"exponential": 0.6, "flat": 0.4}
+    content["hypotheses"] = [first | {"name": k, "weight_lfo": v} for k, v in weights.items()]
     path = tmp_path / "compare.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     verb = ("forecast", one, "--at", AT, "--with", other, "--weights", path)
@@ -398,14 +398,13 @@ def test_the_verb_stacks(tmp_path, monkeypatch, capsys):
     status, out, _ = invoke(monkeypatch, capsys, *verb, "--format", "json")
     hold(json.loads(out), "forecast")
     for change, message in (
-        ({"hypotheses": [{"name": "flat", "weight_lfo": None}]}, "--lfo"),
-        ({"dataset": {"digest": "other"}}, "other data"),
-        ({"verdict": None}, None),
+        ({"hypotheses": [first | {"weight_lfo": None}] * 2}, "--lfo"),
+        ({"dataset": content["dataset"] | {"digest": "other"}}, "other data"),
+        ({"verdict": 3}, "no result of compare"),
     ):
-        changed = {key: value for key, value in (content | change).items() if value is not None}
-        path.write_text(json.dumps(changed), encoding="utf-8")
+        path.write_text(json.dumps(content | change), encoding="utf-8")
         status, _, err = invoke(monkeypatch, capsys, *verb)
         assert status == 2
-        assert (message or "no result of compare") in " ".join(err.split())
+        assert message in " ".join(err.split())
     status, _, err = invoke(monkeypatch, capsys, *verb[:-2])
     assert (status, "both or neither" in " ".join(err.split())) == (2, True)

@@ -1,7 +1,6 @@
 """The verbs `plot` and `report`: one figure of a fit or a study with its data, and all of them."""
 
 import io
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,10 +157,10 @@ def report(
     from bayesdense.dataset import load_dataset
     from bayesdense.report import report_html, write_report
     from bayesdense.report.studies import read_studies, studies_beside
-    from bayesdense.results import REPORT_NAME, SUMMARY_NAME, add_file, load_fit
+    from bayesdense.results import REPORT_NAME, add_file, load_fit, read_summary
 
     loaded = load_fit(fit)
-    summary = json.loads((fit / SUMMARY_NAME).read_bytes())  # as the manifest says, or not loaded
+    summary = read_summary(fit)
     given = load_dataset(dataset) if dataset else None
     studies, others = (read_studies(loaded, study), []) if study else studies_beside(loaded, fit)
     for why in others:

@@ -5,9 +5,9 @@ once.
 """
 
 import csv
+import io
 import math
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -19,6 +19,7 @@ from bayesdense.cli.models import model_answer
 from bayesdense.cli.options import Format, FormatOption, complete_any
 from bayesdense.cli.output import Answer, columns_or_stack, emit, pairs, table
 from bayesdense.errors import BayesdenseError, DatasetError
+from bayesdense.files import MOST_TOML, open_regular, parse_toml, read_regular
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.wording import nearest, printable_lines, told
 
@@ -269,8 +270,9 @@ def _tables(folder: Path) -> Iterator[dict[str, Any]]:
 def _header_and_rows(path: Path) -> tuple[list[str], int]:
     """Columns of a CSV file, and how many rows follow."""
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = csv.reader(file)
+        with open_regular(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+            reader = csv.reader(text)
             return next(reader, []), sum(1 for row in reader if row)
     except (OSError, csv.Error) as error:
         raise BayesdenseError(f"{path}: not a readable CSV file: {error}") from error
@@ -279,9 +281,7 @@ def _header_and_rows(path: Path) -> tuple[list[str], int]:
 def _toml(path: Path) -> dict[str, Any]:
     """Read a TOML file, fit for JSON; what is wrong with it is said with its name."""
     try:
-        return _plain(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except RecursionError:
-        raise BayesdenseError(f"{path}: nested too deeply to be read") from None
+        return _plain(parse_toml(read_regular(path, MOST_TOML)))
     except (OSError, ValueError) as error:  # not TOML, not UTF-8, a number of thousands of digits
         raise BayesdenseError(f"{path}: not a readable TOML file: {error}") from error
 

@@ -13,16 +13,31 @@ import xarray as xr
 
 from bayesdense._version import __version__
 from bayesdense.errors import BayesdenseError
-from bayesdense.files import read_json, write_text_atomic
-from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LLM, SCHEMA_VERSION
+from bayesdense.files import write_text_atomic
+from bayesdense.fit_attributes import ATTRIBUTES, attribute
+from bayesdense.names import (
+    BENCHMARK,
+    CHAIN,
+    DRAW,
+    FAMILY,
+    LLM,
+    MAP_PARAMETERS,
+    SCHEMA_VERSION,
+)
 from bayesdense.newcomers import require_laws
-from bayesdense.results import Fit
-from bayesdense.spec import spec_from_dict
+from bayesdense.result_files import read_result
+from bayesdense.results import Fit, check_draws, spec_of
 from bayesdense.summary import strict
-from bayesdense.wording import json_text, printable, told
+from bayesdense.trends import trend_named
+from bayesdense.wording import json_text, printable
 
 _KIND: Final = "bayesdense-forecast"
 _DRAWS: Final = 400
+#: Draws and constants without which no score can be predicted, whatever the law.
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "posterior": ("param_coef", "param_exponent", "token_coef", "token_exponent", *MAP_PARAMETERS),
+    "constant_data": ("n_items", "log_params_centre", "log_tokens_centre"),
+}
 #: What a fit's constant data hold that predictions read; the rest is about its own LLMs.
 _CONSTANTS: Final = (
     "n_params",
@@ -132,25 +147,42 @@ def load_forecast(path: str | Path) -> FrozenForecast:
     BayesdenseError
         No such file, no forecast, of another schema, or altered since it was written.
     """
-    where, content = printable(str(path)), read_json(path)
-    if not isinstance(content, dict) or content.get("kind") != _KIND:
-        raise BayesdenseError(f"{where}: is no frozen forecast; write one with forecast --freeze")
-    if content.get("schema") != SCHEMA_VERSION:
-        raise BayesdenseError(
-            f"{where}: schema {told(content.get('schema'))}, this version reads {SCHEMA_VERSION}"
-        )
-    digest = content.pop("digest", None)
+    where, what = printable(str(path)), "frozen forecast; write one with forecast --freeze"
+    content = read_result(path, "frozen_forecast", what)
+    digest = content.pop("digest")
     if digest != _digest(content):
         raise BayesdenseError(
             f"{where}: its content is not what its digest says: altered since it was frozen"
         )
-    attributes = content["attributes"]
-    tree = xr.DataTree.from_dict(
-        {f"/{name}": xr.Dataset.from_dict(content[name]) for name in ("posterior", "constant_data")}
-    )
-    tree.attrs.update(attributes)
-    spec = spec_from_dict(json.loads(attributes["spec"]), where="the forecast's specification")
-    return FrozenForecast(Fit(tree, spec), str(content["frozen_at"]), str(digest))
+    try:
+        dt.datetime.fromisoformat(content["frozen_at"])
+        fit = _fit_of(content)
+    except (BayesdenseError, ValueError) as err:
+        raise BayesdenseError(f"{where}: {err}; write it anew with forecast --freeze") from err
+    return FrozenForecast(fit, content["frozen_at"], digest)
+
+
+def _fit_of(content: Mapping[str, Any]) -> Fit:
+    """Draws of a forecast as a fit, or an error where they are not what predictions read."""
+    groups = {}
+    for name in ("posterior", "constant_data"):
+        try:
+            groups[f"/{name}"] = xr.Dataset.from_dict(content[name])
+        except Exception as err:  # content of another shape makes xarray raise anything
+            raise BayesdenseError(f"{name} is no dataset of xarray ({err})") from err
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs.update(content["attributes"])
+    check_draws(groups["/posterior"])
+    for name in ATTRIBUTES:
+        attribute(tree, name)
+    fit = Fit(tree, spec_of(tree))
+    require_laws(fit, "forecast")
+    for group, names in _NEEDED.items():
+        for name in names:
+            fit.variable(group, name)
+    for name in trend_named(fit.spec.trend).drawn:
+        fit.variable("posterior", name)
+    return fit
 
 
 def _thinned(fit: Fit, n_draws: int) -> xr.Dataset:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from bayesdense.errors import JobError
-from bayesdense.files import parse_json, write_bytes_atomic
+from bayesdense.files import MOST_JSON, parse_json, read_regular, write_bytes_atomic
 from bayesdense.jobs.canonical import canonical
 from bayesdense.jobs.job import Job
 
@@ -131,7 +132,7 @@ def read_outcomes(folder: Path, jobs: Iterable[Job]) -> dict[str, Outcome]:
 def _read(path: Path, job: Job) -> Outcome | None:
     """Outcome in a file; None if there is no file, or a damaged one, which is told."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MOST_JSON)
     except FileNotFoundError:
         return None
     except OSError as err:
@@ -156,7 +157,12 @@ def _parsed(path: Path, content: bytes, job: Job) -> Outcome | None:
         )
     try:
         found = _outcome(entries["record"], entries["run"], job)
-    except (KeyError, TypeError, ValueError):  # right checksum, wrong content: somebody's own
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        JobError,
+    ):  # right checksum, wrong content: somebody's own
         found = None
     if found is None:
         _LOG.warning("%s: not the outcome of the job of that name; the job is run again", path)
@@ -167,10 +173,17 @@ def _outcome(record: dict[str, Any], run: dict[str, Any], job: Job) -> Outcome |
     """Outcome in a file's entries; None if they are another job's."""
     if canonical(record["job"]) != job.text:
         return None
-    what = record["failure"]
-    failure = what and Failure(what["type"], what["message"], str(run["traceback"]))
-    attempts, seconds = int(run["attempts"]), float(run["seconds"])
-    return Outcome(job, record["result"], failure, attempts, seconds, dict(run["versions"]))
+    what, result = record["failure"], record["result"]
+    attempts, seconds, versions = run["attempts"], float(run["seconds"]), dict(run["versions"])
+    texts = [*versions, *versions.values()]
+    if what is not None:
+        texts += [what["type"], what["message"], run["traceback"]]
+    if type(attempts) is not int or attempts < 1 or not 0 <= seconds < math.inf:
+        return None
+    if not all(isinstance(text, str) for text in texts) or None not in (what, result):
+        return None
+    failure = None if what is None else Failure(what["type"], what["message"], run["traceback"])
+    return Outcome(job, result, failure, attempts, seconds, versions)
 
 
 def _digest(body: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """The truth behind a simulated dataset: every natural parameter, and how it came about."""
 
-import tomllib
+import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,13 +11,17 @@ import numpy as np
 import xarray as xr
 
 from bayesdense.errors import DatasetError
+from bayesdense.files import parse_toml, read_regular
 from bayesdense.names import SCHEMA_VERSION, UNITS
 from bayesdense.simulate.toml import toml_text
 from bayesdense.trends import TRENDS
 from bayesdense.trends.exponential import EXPONENTIAL
+from bayesdense.wording import told
 
 TRUTH_NAME: Final = "truth.toml"
 _GLOBAL: Final = "global"
+#: Of a file that is read: a truth of 10,000 LLMs has about 1.5 MB.
+_MOST_BYTES: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -83,6 +88,7 @@ class Truth:
         return toml_text({**head, **sections})
 
 
+_COUNTS: Final = ("seed", "n_rejected", "n_above_ceiling")
 _HEAD: Final = tuple(field.name for field in fields(Truth) if field.name != "parameters")
 
 
@@ -96,26 +102,49 @@ def read_truth(folder: str | Path) -> Truth:
     """
     path = Path(folder) / TRUTH_NAME
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(read_regular(path, _MOST_BYTES))
         if raw.get("schema") != SCHEMA_VERSION:
             raise ValueError(f"schema {raw.get('schema')!r}, allowed: {SCHEMA_VERSION}")
-        return Truth(_parameters(raw), **{key: raw[key] for key in _HEAD})
+        head = {key: raw[key] for key in _HEAD}
+        _check_head(head)
+        return Truth(_parameters(raw), **head)
     except OSError as error:
         raise DatasetError(str(path), [f"no truth to read: {error.strerror}"]) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DatasetError(str(path), [f"not a truth as `simulate` writes it: {error}"]) from error
+
+
+def _check_head(head: Mapping[str, Any]) -> None:
+    """Raise ValueError unless every entry is of the type that `Truth` says."""
+    for key, value in head.items():
+        if key == "reference_tokens":
+            holds = type(value) in (int, float) and 0 < value < math.inf
+        elif key in _COUNTS:
+            holds = type(value) is int and value >= 0
+        else:
+            holds = isinstance(value, str) and value.isprintable()
+        if not holds:
+            raise ValueError(f"{key} = {told(value)}")
+    dt.date.fromisoformat(head["time_origin"])
+
+
+def _number(name: str, value: object) -> float:
+    """Read a value of a parameter."""
+    if type(value) not in (int, float):
+        raise ValueError(f"{name} = {told(value)}")
+    return float(value)  # type: ignore[arg-type]
 
 
 def _parameters(raw: Mapping[str, Any]) -> xr.Dataset:
     """Natural parameters from the sections of a truth."""
     variables: dict[str, Any] = {
-        name: ((), value, _units(name)) for name, value in raw[_GLOBAL].items()
+        name: ((), _number(name, value), _units(name)) for name, value in raw[_GLOBAL].items()
     }
     coords = {}
     for dim in sorted(set(raw) - {"schema", _GLOBAL, *_HEAD}):
         coords[dim] = list(raw[dim])
         for name in next(iter(raw[dim].values())):
-            values = np.array([entry[name] for entry in raw[dim].values()], dtype=float)
+            values = np.array([_number(name, entry[name]) for entry in raw[dim].values()])
             variables[name] = (dim, values, _units(name))
     return xr.Dataset(variables, coords=coords)
 

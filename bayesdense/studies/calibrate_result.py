@@ -8,12 +8,12 @@ from typing import Any, Final
 import pandas as pd
 
 from bayesdense.errors import BayesdenseError
-from bayesdense.files import read_json
 from bayesdense.names import CI_PROB, SCHEMA_VERSION
+from bayesdense.result_files import read_result
 from bayesdense.studies.calibrate_jobs import interval_name
 from bayesdense.studies.refits import Length
 from bayesdense.summary import strict
-from bayesdense.wording import listing, printable, told
+from bayesdense.wording import listing, printable
 
 RESULT_NAME: Final = "calibrate.json"
 _SHOWN: Final = 5
@@ -176,20 +176,15 @@ def outside_before(path: str | Path, digest: str, seed: int) -> list[str]:
     BayesdenseError
         The file is no result of `calibrate` with ranks, about other data, or of the same seed.
     """
-    where, content = printable(str(path)), read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("ranks"), dict):
+    where = printable(str(path))
+    content = read_result(path, "calibrate", f"result of calibrate; give its {RESULT_NAME}")
+    if content["ranks"] is None:
         raise BayesdenseError(f"{where}: holds no ranks; give {RESULT_NAME} of calibrate")
-    if content.get("schema") != SCHEMA_VERSION:
-        raise BayesdenseError(
-            f"{where}: schema {told(content.get('schema'))}, this version reads {SCHEMA_VERSION}"
-        )
-    if content.get("dataset", {}).get("digest") != digest:
+    if content["dataset"]["digest"] != digest:
         raise BayesdenseError(f"{where}: is about other data; repeat the study of this dataset")
-    if content.get("seed") == seed:
+    if content["seed"] == seed:
         raise BayesdenseError(
             f"{where}: has seed {seed} as well, and would repeat itself; give another --seed"
         )
-    names = content["ranks"].get("outside_single")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise BayesdenseError(f"{where}: outside_single is no list of names")
+    names: list[str] = content["ranks"]["outside_single"]
     return names

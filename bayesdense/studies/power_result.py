@@ -9,8 +9,8 @@ import pandas as pd
 
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
-from bayesdense.files import read_json
 from bayesdense.names import SCHEMA_VERSION
+from bayesdense.result_files import read_result
 from bayesdense.statements import format_number
 from bayesdense.studies.power_counts import POWER
 from bayesdense.studies.power_jobs import CLAIMED
@@ -142,18 +142,13 @@ def read_power(path: str | Path, dataset: Dataset) -> dict[str, Any]:
     BayesdenseError
         No such file, none of a study `power`, of another schema, or about other data.
     """
-    where, content = printable(str(path)), read_json(path)
-    names = ("n_simulations", "power", "rules", "trends", "placebo", "dataset")
-    if not isinstance(content, dict) or not set(names) <= set(content):
-        raise BayesdenseError(f"{where}: is no result of power; its file is {RESULT_NAME}")
-    if content.get("schema") != SCHEMA_VERSION:
-        raise BayesdenseError(
-            f"{where}: schema {told(content.get('schema'))}, this version reads {SCHEMA_VERSION}"
-        )
+    where, what = printable(str(path)), f"result of power; its file is {RESULT_NAME}"
+    content = read_result(path, "power", what)
+    names = ("n_simulations", "power", "rules", "trends", "placebo")
     if (digest := content["dataset"].get("digest")) != dataset.digest:
         raise BayesdenseError(
             f"{where}: is about data with the digest {told(digest)}, not about {dataset.name}; run "
             "power on it"
         )
-    kept = {name: content[name] for name in names if name != "dataset"}
+    kept = {name: content[name] for name in names}
     return kept | {"placebo": {k: v for k, v in content["placebo"].items() if k != "dates"}}

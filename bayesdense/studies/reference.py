@@ -24,7 +24,7 @@ from bayesdense.checks.sampling import labelled
 from bayesdense.dataset import load_dataset
 from bayesdense.derive.draws import SAMPLE_DIMS
 from bayesdense.errors import BayesdenseError
-from bayesdense.files import read_json, write_text_atomic
+from bayesdense.files import write_text_atomic
 from bayesdense.inference import fit_observations
 from bayesdense.names import (
     CHAIN,
@@ -36,6 +36,7 @@ from bayesdense.names import (
     LLM,
 )
 from bayesdense.observations import observe
+from bayesdense.result_files import read_object
 from bayesdense.results import Fit
 from bayesdense.studies.bookkeeping import Record, Stopwatch, made_with
 from bayesdense.studies.variants import Variant
@@ -203,9 +204,7 @@ def load_reference(name: str, folder: Path) -> dict[str, Any]:
     again = f"make it anew with `{_COMMAND} {name}`"
     if not path.exists():
         raise BayesdenseError(f"{path}: no such reference posterior; {again}")
-    reference = read_json(path)
-    if not isinstance(reference, dict):
-        raise BayesdenseError(f"{path}: holds no reference posterior; {again}")
+    reference = read_object(path, f"reference posterior; {again}")
     today = {"spec_digest": pair.spec.digest, "dataset_digest": load_dataset(pair.dataset).digest}
     what = {"spec_digest": f"model {pair.model}", "dataset_digest": f"dataset {pair.dataset}"}
     changed = [what[key] for key, digest in today.items() if reference.get(key) != digest]

@@ -23,10 +23,11 @@ from bayesdense.comparison.pointwise import Pointwise, difference
 from bayesdense.comparison.tasks import from_json as pointwise_of
 from bayesdense.comparison.verdict import Pair, Scores, beaten_by, pairs, posterior_probabilities
 from bayesdense.errors import BayesdenseError
-from bayesdense.files import read_json, write_text_atomic
+from bayesdense.files import write_text_atomic
 from bayesdense.jobs import Job, JobFunction, Results, run_jobs
 from bayesdense.names import DEFAULT_SEED
 from bayesdense.observations import LLMData, observe
+from bayesdense.result_files import read_result
 from bayesdense.spec import load_spec
 from bayesdense.studies.bookkeeping import made_with
 from bayesdense.studies.power import middle_of, n_before_of
@@ -309,10 +310,7 @@ def _told(found: Any) -> list[float]:  # noqa: ANN401 - a difference
 
 def _read_power(path: Path) -> Mapping[str, Any]:
     """Result of the study `power`."""
-    content = read_json(path)
-    if not isinstance(content, dict) or "trends" not in content:
-        raise BayesdenseError(f"{path}: is no result of power")
-    return content
+    return read_result(path, "power", "result of power")
 
 
 def summarize_worlds(
