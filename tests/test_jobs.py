@@ -602,7 +602,7 @@ def test_a_second_run_on_one_folder_is_refused(tmp_path: Path) -> None:
     run_jobs(jobs, out, executor="serial", progress=another)
     assert len(refused) == 1
     assert f"another run is using it (process {os.getpid()} on " in refused[0]
-    assert "wait until that ends, or give another folder with --out" in refused[0]
+    assert "wait until that ends, or write elsewhere with --out" in refused[0]
     run_jobs(jobs, out, executor="serial", resume=True)
 
 

@@ -1,5 +1,6 @@
 """The verbs `plot` and `report`: one figure of a finished fit with its data, and all of them."""
 
+import contextlib
 import io
 import json
 import time
@@ -106,18 +107,20 @@ def report(
     """
     began = time.perf_counter()
     from bayesdense.dataset import load_dataset
+    from bayesdense.manifest import REPORT_NAME
     from bayesdense.report import report_html, write_report
-    from bayesdense.results import REPORT_NAME, SUMMARY_NAME, add_file, load_fit
+    from bayesdense.results import SUMMARY_NAME, add_file, changing, load_fit
 
-    loaded = load_fit(fit)
-    summary = json.loads((fit / SUMMARY_NAME).read_bytes())  # as the manifest says, or not loaded
-    given = load_dataset(dataset) if dataset else None
-    if out is None:
-        page = report_html(loaded, summary=summary, dataset=given).encode("utf-8")
-        path = add_file(fit, REPORT_NAME, page)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        path = write_report(loaded, out, summary=summary, dataset=given)
+    with changing(fit) if out is None else contextlib.nullcontext():
+        loaded = load_fit(fit)
+        summary = json.loads((fit / SUMMARY_NAME).read_bytes())  # which the manifest vouches for
+        given = load_dataset(dataset) if dataset else None
+        if out is None:
+            page = report_html(loaded, summary=summary, dataset=given).encode("utf-8")
+            path = add_file(fit, REPORT_NAME, page)
+        else:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            path = write_report(loaded, out, summary=summary, dataset=given)
     seconds, size = time.perf_counter() - began, path.stat().st_size
     payload = {
         "schema": SCHEMA_VERSION,

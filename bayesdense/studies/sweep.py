@@ -9,8 +9,7 @@ import pandas as pd
 
 from bayesdense.arrays import Floats
 from bayesdense.errors import BayesdenseError
-from bayesdense.files import write_text_atomic
-from bayesdense.jobs import Job, Outcome, Progress, Results, run_jobs
+from bayesdense.jobs import Job, Outcome, Progress, Results, run_jobs, write_result
 from bayesdense.jobs.crews import Submits
 from bayesdense.names import (
     DEFAULT_CHAINS,
@@ -170,7 +169,7 @@ def sweep(
         rows=tuple(_row(case, job, results) for case, job in plan.told),
         decomposition=_decomposition(plan, results),
     )
-    write_text_atomic(folder / RESULT_NAME, json_text(found.to_dict()) + "\n")
+    write_result(folder, RESULT_NAME, json_text(found.to_dict()) + "\n")
     return found
 
 
