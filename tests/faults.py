@@ -1,0 +1,544 @@
+"""Faults done to the real commands on purpose, and what they cost: kills, by the hundred.
+
+`python tests/faults.py PART --summary docs/evidence/faults.json` does one part and adds what it
+found; parts are the names in `PARTS`. Any loss ends it with an AssertionError.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import tables, tiny_dataset, tiny_densities
+
+from bayesdense.errors import BayesdenseError
+from bayesdense.files import TEMPORARY, write_text_atomic
+from bayesdense.results import Fit, load_fit
+from bayesdense.studies.bookkeeping import made_with
+
+LENGTH = ("--draws", "50", "--tune", "50", "--chains", "2", "--quiet")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "COLUMNS": "80"}
+#: Seconds after which a command that does not end is a loss, too.
+PATIENCE = 600
+
+
+@dataclass
+class Run:
+    """A command in a process group of its own."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of the processor that it and its children have taken: load does not change it."""
+        ticks, todo = 0, [self.process.pid]
+        while todo:
+            pid = todo.pop()
+            try:
+                stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                todo += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            except OSError:
+                continue
+            ticks += int(stat[11]) + int(stat[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def writes(self) -> bool:
+        """Whether a temporary file of a result lies in its folder."""
+        return any(self.folder.glob(TEMPORARY))
+
+    def until(self, reached: Callable[[], bool]) -> bool:
+        """Wait until something is reached; False if the command ends before."""
+        deadline = time.monotonic() + PATIENCE
+        while self.process.poll() is None:
+            if reached():
+                return True
+            assert time.monotonic() < deadline, "hangs"
+            time.sleep(0.001)
+        return False
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the whole group, as a terminal or a system does."""
+        os.killpg(self.process.pid, number)
+
+    def end(self) -> tuple[int, str]:
+        """Exit status and what was said on stderr."""
+        _, told = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, told
+
+
+def mind_ctrl_c() -> None:
+    """Mind SIGINT also where this is run in the background, which has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def start(folder: Path, *words: str | Path, env: dict[str, str] | None = None) -> Run:
+    """Start a verb."""
+    command = [sys.executable, "-m", "bayesdense", *map(str, words)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env=ENVIRONMENT | (env or {}), start_new_session=True, preexec_fn=mind_ctrl_c,
+    )  # fmt: skip
+    return Run(process, folder)
+
+
+def undisturbed(folder: Path, *words: str | Path) -> float:
+    """Run a verb to its end; return its seconds of the processor."""
+    run, cpu = start(folder, *words), [0.0]
+    run.until(lambda: cpu.append(run.cpu) or False)
+    status, told = run.end()
+    assert status in (0, 1) and "rror" not in told, told
+    return max(cpu)
+
+
+@dataclass
+class Tally:
+    """What kills have met."""
+
+    rng: np.random.Generator
+    found: Counter[str] = field(default_factory=Counter)
+
+    def kill(self, run: Run, cpu: float, *, writing: bool, number: int = signal.SIGKILL) -> str:
+        """Send a signal at a random moment of a run, or of its writing phase."""
+        if writing:
+            delay = self.rng.exponential(0.05)
+            reached = run.until(lambda: run.writes)
+            time.sleep(delay)
+            reached = reached and run.process.poll() is None
+        else:
+            moment = self.rng.uniform(0.0, cpu)
+            reached = run.until(lambda: run.cpu >= moment)
+        if reached:
+            run.signal(number)
+        status, told = run.end()
+        self.found["while writing" if writing else "at any moment"] += reached
+        self.found["ended before"] += not reached
+        self.found[f"status {status}"] += 1
+        return told
+
+
+# ---------------------------------------------------------------- what has to stand
+
+
+def posterior(fit: Fit) -> dict[str, bytes]:
+    """Every number of a fit."""
+    return {
+        f"{node.path}/{name}": values.values.tobytes()
+        for node in fit.tree.subtree
+        for name, values in node.data_vars.items()
+        if values.dtype.kind in "fiub"
+    }
+
+
+def told(folder: Path) -> dict[str, Any]:
+    """A summary, less what is time."""
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return {key: value for key, value in summary.items() if "time" not in key or "days" in key}
+
+
+def jobs_of(out: Path) -> dict[str, bytes]:
+    """Bytes of the finished jobs of a study."""
+    return {path.name: path.read_bytes() for path in (out / "jobs").glob("*.json")}
+
+
+def table_of(out: Path) -> bytes:
+    """Bytes of a sweep's result, less the seconds that its fits took."""
+    found = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
+    for row in found["rows"]:
+        row.pop("seconds", None)
+    return json.dumps(found, sort_keys=True).encode()
+
+
+def records_of(out: Path) -> dict[str, bytes]:
+    """Lines `record` of all jobs: the same wherever they were run."""
+    return {name: content.split(b"\n")[1] for name, content in jobs_of(out).items()}
+
+
+# ---------------------------------------------------------------- kills
+
+
+def kills_of_fit(room: Path, kills: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Kill fits that replace a fit, and first fits."""
+    data, tally = tiny_dataset(room), Tally(rng)
+    words = ("fit", data, *LENGTH, "--no-report")
+    fits, wanted, cpu = {}, {}, 0.0
+    for seed in ("1", "2"):
+        fits[seed] = room / f"reference-{seed}"
+        cpu = undisturbed(fits[seed], *words, "--seed", seed, "--out", fits[seed])
+        wanted[seed] = posterior(load_fit(fits[seed])), told(fits[seed])
+    for turn in range(kills):
+        folder, replaces = room / "fit", turn % 4 > 0
+        shutil.rmtree(folder, ignore_errors=True)
+        if replaces:
+            shutil.copytree(fits["1"], folder)
+        run = start(folder, *words, "--seed", "2", "--out", folder, "--force")
+        tally.kill(run, cpu, writing=turn % 2 == 1)
+        try:
+            found = load_fit(folder)
+        except BayesdenseError as refused:
+            assert not replaces, f"an earlier fit was lost: {refused}"
+            assert "no such folder" in str(refused) or "--force" in str(refused)
+            tally.found["absent, and said so"] += 1
+        else:
+            assert (posterior(found), told(folder)) == wanted[str(found.seed)]
+            tally.found["the old fit" if found.seed == 1 else "the new fit"] += 1
+    undisturbed(folder, *words, "--seed", "2", "--out", folder, "--force")
+    assert (posterior(load_fit(folder)), told(folder)) == wanted["2"]
+    assert {path.name for path in folder.iterdir()} == {"fit.nc", "summary.json", "manifest.json"}
+    return dict(tally.found)
+
+
+def kills_of_report(room: Path, kills: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Kill reports of a fit, with an older report and without."""
+    data, tally = tiny_densities(room), Tally(rng)
+    folder, whole = room / "fit", room / "whole"
+    undisturbed(whole, "fit", data, *LENGTH, "--no-report", "--out", whole)
+    shutil.copytree(whole, folder)
+    cpu = undisturbed(whole, "report", whole)
+    wanted, page = posterior(load_fit(folder)), (whole / "report.html").read_bytes()
+    for turn in range(kills):
+        before = (folder / "report.html").exists()
+        tally.kill(start(folder, "report", folder), cpu, writing=turn % 2 == 1)
+        assert posterior(load_fit(folder)) == wanted
+        now = (folder / "report.html").exists()
+        assert now >= before, "an older report was lost"
+        assert not now or (folder / "report.html").read_bytes() == page
+        tally.found["with its report" if now else "without a report yet"] += 1
+        if now and turn % 4 == 3:
+            shutil.rmtree(folder)
+            shutil.copytree(whole, folder, ignore=lambda *_: {"report.html", "manifest.json"})
+            shutil.copy(room / "whole" / "manifest.json", folder)
+            content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            content["files"].pop("report.html")
+            write_text_atomic(folder / "manifest.json", json.dumps(content))
+    undisturbed(folder, "report", folder)
+    assert (folder / "report.html").read_bytes() == page
+    assert len(list(folder.iterdir())) == 4
+    return dict(tally.found)
+
+
+def kills_of_sweep(room: Path, kills: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Kill sweeps, which are resumed until they are through, then begun anew."""
+    data, tally = tiny_densities(room), Tally(rng)
+    words = ("sweep", data, *LENGTH, "--jobs", "1", "--resume", "--out")
+    out, whole = room / "sweep", room / "whole"
+    cpu = undisturbed(whole, *words, whole)
+    kept: dict[str, bytes] = {}
+    for turn in range(kills):
+        executor = ("--executor", ("serial", "processes")[turn // 2 % 2])
+        tally.kill(start(out / "jobs", *words, out, *executor), cpu, writing=turn % 2 == 1)
+        now = jobs_of(out)
+        assert kept.items() <= now.items(), "a finished job was lost, or run again"
+        tally.found["finished jobs that were kept"] += len(kept)
+        kept = now
+        if len(kept) == len(jobs_of(whole)):
+            undisturbed(out, *words, out)
+            assert (records_of(out), table_of(out)) == (records_of(whole), table_of(whole))
+            tally.found["sweeps brought to their end"] += 1
+            shutil.rmtree(out)
+            kept = {}
+    undisturbed(out, *words, out)
+    assert (records_of(out), table_of(out)) == (records_of(whole), table_of(whole))
+    assert {p.name for p in out.iterdir()} == {".lock", "jobs", "ledger.json", "sweep.json"}
+    assert not list((out / "jobs").glob(TEMPORARY))
+    tally.found["sweeps brought to their end"] += 1
+    return dict(tally.found)
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+
+def ctrl_c(room: Path, times: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Press Ctrl-C at random moments of the three verbs."""
+    data, tally = tiny_densities(room), Tally(rng)
+    fit, out = room / "fit", room / "sweep"
+    cpu = undisturbed(fit, "fit", data, *LENGTH, "--no-report", "--out", fit)
+    wanted, kept = posterior(load_fit(fit)), {}
+    for turn in range(times):
+        words: tuple[str | Path, ...] = (
+            ("fit", data, *LENGTH, "--no-report", "--out", fit, "--force"),
+            ("report", fit),
+            ("sweep", data, *LENGTH, "--jobs", "1", "--resume", "--out", out),
+        )[turn % 3]
+        before = Counter(tally.found)
+        said = tally.kill(start(room, *words), cpu, writing=False, number=signal.SIGINT)
+        (status,) = (k for k in tally.found - before if k.startswith("status"))
+        if status == "status 130":
+            assert "interrupted" in said and "Traceback" not in said, said
+        assert posterior(load_fit(fit)) == wanted
+        assert kept.items() <= (now := jobs_of(out)).items()
+        kept = now
+        assert not [*fit.glob(TEMPORARY), *out.glob(TEMPORARY), *(out / "jobs").glob(TEMPORARY)]
+    return dict(tally.found)
+
+
+# ---------------------------------------------------------------- damage
+
+
+def damage(room: Path, cases: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Truncate files and flip bits in them: refused, or of no consequence."""
+    found: Counter[str] = Counter()
+    data = tiny_densities(room)
+    fit, out = room / "fit", room / "sweep"
+    undisturbed(fit, "fit", data, *LENGTH, "--no-report", "--out", fit)
+    words = ("sweep", data, *LENGTH, "--executor", "serial", "--axes", "family", "--out", out)
+    undisturbed(out, *words)
+    wanted, table = posterior(load_fit(fit)), table_of(out)
+    files = [*sorted(fit.iterdir()), *sorted((out / "jobs").iterdir()), out / "ledger.json"]
+    from bayesdense.jobs import Job
+    from bayesdense.jobs.outcomes import read_outcomes
+
+    jobs = [Job(json.dumps(json.loads(path.read_text())["record"]["job"], sort_keys=True,
+            separators=(",", ":"), ensure_ascii=False)) for path in files if path.parent.name ==
+            "jobs"]  # fmt: skip
+    known = {key: outcome.result for key, outcome in read_outcomes(out / "jobs", jobs).items()}
+    assert len(known) == len(jobs)
+    for case in range(cases):
+        path = files[case % len(files)]
+        content = path.read_bytes()
+        path.write_bytes(_damaged(content, rng, cut=case % 2 == 0))
+        kind = "truncated" if case % 2 == 0 else "bit flipped"
+        name = path.name if path.parent != out / "jobs" else "job file"
+        try:
+            same = posterior(load_fit(fit)) == wanted
+            read = read_outcomes(out / "jobs", jobs)
+            assert same and all(known[key] == outcome.result for key, outcome in read.items())
+            refused = len(read) < len(known)
+        except BayesdenseError:
+            refused = True
+        found[f"{name} {kind}: {'refused' if refused else 'of no consequence'}"] += 1
+        path.write_bytes(content)
+    for path in (*sorted((out / "jobs").iterdir()), out / "ledger.json"):
+        path.write_bytes(_damaged(path.read_bytes(), rng, cut=True))
+    run = start(out, *words, "--resume")
+    _, said = run.end()
+    assert said.count("the job is run again") == len(jobs), said
+    assert table_of(out) == table
+    return dict(found)
+
+
+def _damaged(content: bytes, rng: np.random.Generator, *, cut: bool) -> bytes:
+    """Part of a file's bytes, or all with one bit flipped."""
+    if cut:
+        return content[: rng.integers(len(content))]
+    raw = bytearray(content)
+    raw[rng.integers(len(raw))] ^= 1 << int(rng.integers(8))
+    return bytes(raw)
+
+
+# ---------------------------------------------------------------- disks, folders, clocks
+
+
+@contextmanager
+def disk(folder: Path, kibibytes: int) -> Iterator[Path]:
+    """A small file system of its own."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "x", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def surroundings(room: Path, _: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Full and read-only disks, no room for temporary files, two runs at once, a wild clock."""
+    del rng
+    found: dict[str, Any] = {}
+    data, fit = tiny_densities(room), room / "fit"
+    verbs: dict[str, Callable[[Path], tuple[str | Path, ...]]] = {
+        "fit": lambda at: ("fit", data, *LENGTH, "--no-report", "--force", "--out", at / "fit"),
+        "report": lambda at: ("report", at / "fit"),
+        "sweep": lambda at: (
+            "sweep", data, *LENGTH, "--executor", "serial", "--resume", "--axes", "family",
+            "--out", at / "sweep",
+        ),
+    }  # fmt: skip
+    for words in (verbs["fit"](room), verbs["sweep"](room)):
+        undisturbed(room, *words)
+    wanted, kept, table = (
+        posterior(load_fit(fit)),
+        jobs_of(room / "sweep"),
+        table_of(room / "sweep"),
+    )
+
+    def told_of(what: str, verb: str, at: Path, status: int, said: str, **env: str) -> None:
+        code, err = start(at, *verbs[verb](at), env=env).end()
+        assert (code, said in err, "Traceback" in err) == (status, True, False), (code, err)
+        assert posterior(load_fit(at / "fit")) == wanted
+        assert kept.items() <= (jobs_of(at / "sweep") or kept).items()
+        line = err.strip().splitlines()[-1] if status else ""
+        found.setdefault(what, {})[verb] = {"status": code, "said": line.replace(str(room), "")}
+
+    size = sum(path.stat().st_size for path in fit.iterdir()) // 1024 + 40
+    with disk(room / "full", size) as at:
+        shutil.copytree(fit, at / "fit")
+        for verb in ("fit", "report"):
+            told_of("full disk", verb, at, 2, "No space left on device")
+        assert {path.name for path in (at / "fit").iterdir()} == {
+            path.name for path in fit.iterdir()
+        }
+        shutil.copytree(room / "sweep", at / "sweep")
+        next((at / "sweep" / "jobs").iterdir()).unlink()
+        free = os.statvfs(at)
+        (at / "filler").write_bytes(b"\0" * (free.f_bavail * free.f_frsize))
+        code, err = start(at, *verbs["sweep"](at)).end()
+        assert code == 2 and "No space left on device" in err, (code, err)
+        found["full disk"]["sweep"] = {
+            "status": code, "said": err.strip().splitlines()[-1].replace(str(room), "")
+        }  # fmt: skip
+        (at / "filler").unlink()
+        (at / "fit" / "fit.nc").unlink()
+        undisturbed(at, *verbs["sweep"](at))
+        assert table_of(at / "sweep") == table
+    with disk(room / "locked", 2 * size + 4000) as at:
+        shutil.copytree(fit, at / "fit")
+        shutil.copytree(room / "sweep", at / "sweep")
+        subprocess.run(["mount", "-o", "remount,ro", at], check=True)
+        for verb in verbs:
+            told_of("read-only folder", verb, at, 2, "Read-only file system")
+        nowhere = {"TMPDIR": str(at), "TEMP": str(at), "TMP": str(at), "HOME": str(at)}
+        for verb, status in (("fit", 1), ("report", 0), ("sweep", 1)):
+            told_of("unwritable TMPDIR and HOME", verb, room, status, "", **nowhere)
+    for verb in ("fit", "sweep"):
+        shutil.rmtree(room / "two", ignore_errors=True)
+        (room / "two").mkdir()
+        first = start(room / "two" / verb, *verbs[verb](room / "two"))
+        first.until(lambda v=verb: (room / "two" / v / ".lock").exists())
+        code, err = start(room, *verbs[verb](room / "two")).end()
+        assert code == 2 and "another run is using it" in err, (code, err)
+        said = err.strip().splitlines()[-1].replace(str(room), "")
+        found.setdefault("two runs on one folder", {})[verb] = {"status": code, "said": said}
+        first.end()
+    assert posterior(load_fit(room / "two" / "fit")) == wanted
+    assert table_of(room / "two" / "sweep") == table
+    words = [str(word) for word in verbs["sweep"](room / "wild")]
+    program = (
+        "import itertools, sys, time; back = itertools.count()\n"
+        "time.time = lambda: 2e9 - 3600.0 * next(back)\n"
+        f"sys.argv = {['bayesdense', *words]}\nfrom bayesdense.cli import main; main()"
+    )
+    code = subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL).returncode
+    assert code == 1 and table_of(room / "wild" / "sweep") == table
+    found["clock an hour back at every look"] = {"sweep": {"status": code, "said": ""}}
+    return found
+
+
+# ---------------------------------------------------------------- forty jobs
+
+
+def forty(room: Path, _: int, rng: np.random.Generator) -> dict[str, Any]:
+    """One sweep of forty jobs under every executor, with workers killed, and interrupted."""
+    data = many_benchmarks(room)
+    words = ("sweep", data, *LENGTH, "--resume", "--jobs", "1", "--out")
+    whole, found = room / "serial", {}
+    cpu = undisturbed(whole, *words, whole, "--executor", "serial")
+    found["n_jobs"], found["serial"] = len(jobs_of(whole)), {"cpu_seconds": round(cpu)}
+    assert found["n_jobs"] >= 40
+    for executor in ("processes", "dask"):
+        out = room / executor
+        run = start(out, *words, out, "--executor", executor)
+        killed = 0
+        for at in (5, 20):
+            run.until(lambda n=at: len(jobs_of(out)) >= n)
+            time.sleep(0.1)
+            workers = [pid for pid in _offspring(run.process.pid) if "spawn_main" in _command(pid)]
+            assert workers, "no worker was found"
+            os.kill(workers[-1], signal.SIGKILL)
+            killed += 1
+        status, said = run.end()
+        assert status in (0, 1), said
+        found[executor] = {"workers killed": killed}
+    out, interrupted = room / "interrupted", 0
+    for number in (signal.SIGINT, signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGINT):
+        run, before = start(out, *words, out, "--executor", "serial"), len(jobs_of(out))
+        stop = before + int(rng.integers(3, 8))
+        assert run.until(lambda n=stop: len(jobs_of(out)) >= n)
+        run.signal(number)
+        status, said = run.end()
+        assert status == (130 if number == signal.SIGINT else -number), said
+        interrupted += 1
+    undisturbed(out, *words, out, "--executor", "serial")
+    found["interrupted and resumed"] = {"times": interrupted}
+    for name in ("processes", "dask", "interrupted"):
+        assert records_of(room / name) == records_of(whole), name
+        assert table_of(room / name) == table_of(whole), name
+    failed = sum(b'"failure":null' not in record for record in records_of(whole).values())
+    return {**found, "failed_jobs": failed, "tables_differ": 0}
+
+
+def _offspring(pid: int) -> list[int]:
+    """Processes that a process and its children have started."""
+    try:
+        own = [int(x) for t in Path(f"/proc/{pid}/task").iterdir()
+               for x in (t / "children").read_text().split()]  # fmt: skip
+    except OSError:
+        return []
+    return [*own, *(grand for child in own for grand in _offspring(child))]
+
+
+def _command(pid: int) -> str:
+    """Command line of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def many_benchmarks(room: Path, copies: int = 5) -> Path:
+    """The tiny dataset with every benchmark several times over, under other names."""
+    changes = {}
+    for name, rows in tables().items():
+        if "benchmark" in rows[0]:
+            place = rows[0].index("benchmark")
+            changes[name] = lambda rows, at=place: [
+                rows[0],
+                *([*row[:at], row[at] + "x" * k, *row[at + 1 :]] for k in range(copies)
+                  for row in rows[1:]),
+            ]  # fmt: skip
+    return tiny_dataset(room, name="forty", **changes)
+
+
+#: What each part does, and how often unless told.
+PARTS: dict[str, tuple[Callable[[Path, int, np.random.Generator], dict[str, Any]], int]] = {
+    "kills_of_fit": (kills_of_fit, 40),
+    "kills_of_sweep": (kills_of_sweep, 40),
+    "kills_of_report": (kills_of_report, 24),
+    "ctrl_c": (ctrl_c, 15),
+    "damage": (damage, 600),
+    "surroundings": (surroundings, 1),
+    "forty": (forty, 1),
+}
+
+
+def main() -> None:
+    """Do one part and add what it found to the summary."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--summary", type=Path, required=True)
+    parser.add_argument("--times", type=int)
+    parser.add_argument("--seed", type=int, default=6)
+    given = parser.parse_args()
+    part, usual = PARTS[given.part]
+    with tempfile.TemporaryDirectory(prefix="faults-") as room:
+        found = part(Path(room), given.times or usual, np.random.default_rng(given.seed))
+    summary = json.loads(given.summary.read_text()) if given.summary.exists() else {}
+    summary[given.part] = {"seed": given.seed, "lost": 0, "found": found, **made_with()}
+    write_text_atomic(given.summary, json.dumps(summary, indent=1, sort_keys=True) + "\n")
+    print(json.dumps(summary[given.part], indent=1))
+
+
+if __name__ == "__main__":
+    main()
