@@ -1,7 +1,8 @@
 """Faults done to the real commands on purpose, and what they cost: kills, by the hundred.
 
 `python tests/faults.py PART --summary docs/evidence/faults.json` does one part and adds what it
-found; parts are the names in `PARTS`. Any loss ends it with an AssertionError.
+found; another `--seed` does another round. Parts are the names in
+`PARTS`. Any loss ends it with an AssertionError.
 """
 
 import argparse
@@ -472,7 +473,7 @@ def surroundings(room: Path, _: int, rng: np.random.Generator) -> dict[str, Any]
         line = err.strip().splitlines()[-1] if status else ""
         found.setdefault(what, {})[verb] = {"status": code, "said": line.replace(str(room), "")}
 
-    size = sum(path.stat().st_size for path in fit.iterdir()) // 1024 + 40
+    size = sum(path.stat().st_size for path in fit.iterdir()) // 1024 + 200
     with disk(room / "full", size) as at:
         shutil.copytree(fit, at / "fit")
         for verb in ("fit", "report"):
@@ -611,6 +612,8 @@ PARTS: dict[str, tuple[Callable[[Path, int, np.random.Generator], dict[str, Any]
     "surroundings": (surroundings, 1),
     "forty": (forty, 1),
 }
+#: Parts whose counts are added to those of earlier rounds, of other seeds.
+COUNTED = (kills_of_fit, kills_of_sweep, kills_of_report, ctrl_c, damage)
 
 
 def main() -> None:
@@ -626,7 +629,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="faults-") as room:
         found = part(Path(room), given.times or usual, np.random.default_rng(given.seed))
     summary = json.loads(given.summary.read_text()) if given.summary.exists() else {}
-    summary[given.part] = {"seed": given.seed, "lost": 0, "found": found, **made_with()}
+    before = summary.get(given.part, {"seeds": [], "found": {}})
+    if part in COUNTED:
+        found = dict(Counter(before["found"]) + Counter(found))
+    seeds = [*before["seeds"], given.seed]
+    summary[given.part] = {"seeds": seeds, "lost": 0, "found": found, **made_with()}
     write_text_atomic(given.summary, json.dumps(summary, indent=1, sort_keys=True) + "\n")
     print(json.dumps(summary[given.part], indent=1))
 

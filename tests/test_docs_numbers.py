@@ -326,7 +326,7 @@ def test_kills() -> None:
         name: [
             kills.get("at any moment", 0) + kills.get("while writing", 0),
             kills.get("while writing", 0),
-            kills["ended before"],
+            kills.get("ended before", 0),
             0,
         ]
         for name, kills in found.items()
