@@ -343,10 +343,9 @@ def _write_folder(folder: Path, tree: xr.DataTree, content: Mapping[str, bytes])
     old: Iterable[str] = ()
     with contextlib.suppress(FitFolderError):  # a broken old manifest lists nothing to remove
         old = read_manifest(folder)
-    writers: dict[str, Writer] = {
-        TREE_NAME: lambda path: tree.to_netcdf(path, engine=_ENGINE),
-        **{name: _bytes(raw) for name, raw in content.items()},
-    }
+    # By way of memory: HDF5 ends the process where it cannot write to a full disk.
+    whole = bytes(tree.to_netcdf(engine=_ENGINE))
+    writers = {name: _bytes(raw) for name, raw in {TREE_NAME: whole, **content}.items()}
     retired = (REPORT_NAME,) if REPORT_NAME in old and REPORT_NAME not in writers else ()
     replace_files(folder, writers, keep=False, retired=retired)
 
