@@ -44,7 +44,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "
 #: Drawn given the parameters in compiled loops whose last bits hang on where arrays lie in memory.
 ROUNDED = ("log_effective_params", "log_density", "score")
 #: Seconds after which a command that does not end is a loss, too.
-PATIENCE = 600
+PATIENCE = 3600
 
 
 @dataclass
