@@ -67,6 +67,10 @@ def read_regular(path: Path, most: int) -> bytes:
     return content
 
 
+#: Names of what `temporary_beside` leaves where a process is killed while it writes.
+TEMPORARY: Final = f".*.{'[0-9a-f]' * 12}.tmp"
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a regular file's bytes, in hex, read in blocks."""
     with open_regular(path) as file:
@@ -125,9 +129,19 @@ def commit(temporary: Path, path: Path) -> None:
 
     `os.replace` is atomic on every platform as long as both lie in one folder.
     """
-    with temporary.open("rb+") as file:  # Windows flushes only through a handle that may write
-        os.fsync(file.fileno())
+    flush(temporary)
     os.replace(temporary, path)
+
+
+def flush(path: Path) -> None:
+    """Have the system write a file to disk."""
+    with path.open("rb+") as file:  # Windows flushes only through a handle that may write
+        os.fsync(file.fileno())
+
+
+def temporary_name(path: Path) -> Path:
+    """Give a free temporary name in the folder of `path`; nothing is made."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
 
 @contextmanager
@@ -137,7 +151,7 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     Unlike `tempfile`, it does not create the file, so that the result has the user's usual
     permissions rather than owner-only ones.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = temporary_name(path)
     try:
         yield temporary
     finally:

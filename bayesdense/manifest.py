@@ -6,6 +6,7 @@ trusted only while every listed file has the size and SHA-256 it had when it was
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,12 @@ from bayesdense.wording import told
 
 MANIFEST_NAME: Final = "manifest.json"
 _MOST_BYTES: Final = 1_000_000
+REPORT_NAME: Final = "report.html"
 REMEDY: Final = "restore the folder from a copy, or fit again with --force"
 
 type FileRecord = dict[str, object]
+#: Temporary name of each file that is still to be renamed; None of one that is to be removed.
+type Staged = dict[str, str | None]
 
 
 def record_of(path: Path) -> FileRecord:
@@ -27,9 +31,14 @@ def record_of(path: Path) -> FileRecord:
     return {"sha256": sha256_of(path), "size": path.stat().st_size}
 
 
-def write_manifest(folder: Path, records: Mapping[str, FileRecord]) -> None:
-    """Write the manifest of files by name; the last step of every change to a fit folder."""
-    content = {"schema": SCHEMA_VERSION, "files": {name: records[name] for name in sorted(records)}}
+def write_manifest(
+    folder: Path, records: Mapping[str, FileRecord], staged: Mapping[str, str | None] | None = None
+) -> None:
+    """Write the manifest of files by name, and which of them have still to take their names."""
+    files = {name: records[name] for name in sorted(records)}
+    content: dict[str, object] = {"schema": SCHEMA_VERSION, "files": files}
+    if staged:
+        content["staged"] = dict(staged)
     write_text_atomic(folder / MANIFEST_NAME, json.dumps(content, indent=2) + "\n")
 
 
@@ -41,14 +50,30 @@ def read_manifest(folder: Path) -> dict[str, FileRecord]:
     FitFolderError
         No folder, no manifest, not JSON, another schema, or a record of an unknown shape.
     """
+    return _checked_records(folder / MANIFEST_NAME, _content(folder))
+
+
+def read_staged(folder: Path) -> Staged:
+    """Return which files of a folder have still to take their names, as its manifest says.
+
+    Raises
+    ------
+    FitFolderError
+        As `read_manifest`, or entries that no run of ours writes.
+    """
     path = folder / MANIFEST_NAME
-    try:
-        content = parse_json(read_regular(path, _MOST_BYTES))
-    except (FileNotFoundError, NotADirectoryError) as err:
-        raise FitFolderError(_why_no_manifest(folder)) from err
-    except (OSError, ValueError) as err:
-        raise FitFolderError(f"{path}: not readable as JSON ({err}); {REMEDY}") from err
-    return _checked_records(path, content)
+    content = _content(folder)
+    records = _checked_records(path, content)
+    staged = content.get("staged", {}) if isinstance(content, dict) else {}
+    if not isinstance(staged, dict):
+        raise FitFolderError(f"{path}: 'staged' is {told(staged)}, no object; {REMEDY}")
+    for name, temporary in staged.items():
+        if not _is_move(name, temporary, records):
+            raise FitFolderError(
+                f"{path}: the entry {told(name)} of 'staged' is no file of the fit with its "
+                f"temporary name; {REMEDY}"
+            )
+    return staged
 
 
 def verify_folder(folder: Path) -> dict[str, FileRecord]:
@@ -90,6 +115,17 @@ def _verify_file(path: Path, record: FileRecord) -> None:
         )
 
 
+def _content(folder: Path) -> object:
+    """Return what the manifest of a folder says."""
+    path = folder / MANIFEST_NAME
+    try:
+        return parse_json(read_regular(path, _MOST_BYTES))
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise FitFolderError(_why_no_manifest(folder)) from err
+    except (OSError, ValueError) as err:
+        raise FitFolderError(f"{path}: not readable as JSON ({err}); {REMEDY}") from err
+
+
 def _why_no_manifest(folder: Path) -> str:
     """Say why there is no manifest: no folder, a file in its place, or an unfinished fit."""
     if folder.is_file():
@@ -124,6 +160,16 @@ def _is_record(entry: object) -> bool:
     if not isinstance(entry, dict):
         return False
     return isinstance(entry.get("sha256"), str) and type(entry.get("size")) is int
+
+
+def _is_move(name: str, temporary: object, records: Mapping[str, FileRecord]) -> bool:
+    """Whether an entry renames a file of the fit, or removes its report: no other file."""
+    if temporary is None:
+        return name == REPORT_NAME and name not in records
+    named = isinstance(temporary, str) and re.fullmatch(
+        rf"\.{re.escape(name)}\.[0-9a-f]{{12}}\.tmp", temporary
+    )
+    return name in records and bool(named)
 
 
 def _is_plain_name(name: str) -> bool:

@@ -1,13 +1,13 @@
 """A fit: the posterior with everything that belongs to it, in memory and as a folder.
 
 The folder holds `fit.nc` (the DataTree), `summary.json`, perhaps `report.html`, and
-`manifest.json`, which is written last: a folder without it, or that differs from it, is no fit.
+`manifest.json`, which decides: a folder without it, or that differs from it, is no fit.
 """
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,18 +17,18 @@ import xarray as xr
 
 from bayesdense.companions import makers
 from bayesdense.errors import BayesdenseError, FitFolderError
-from bayesdense.files import commit, probe_writable, temporary_beside, write_bytes_atomic
+from bayesdense.files import probe_writable
 from bayesdense.fit_attributes import ATTRIBUTES, attribute, is_count, written
+from bayesdense.locks import sole_use
 from bayesdense.manifest import (
     MANIFEST_NAME,
     REMEDY,
-    FileRecord,
+    REPORT_NAME,
     read_manifest,
-    record_of,
     verify_folder,
-    write_manifest,
 )
 from bayesdense.names import CHAIN, DRAW, SCHEMA_VERSION
+from bayesdense.replacement import Writer, finish_replacement, remove_left, replace_files
 from bayesdense.result_files import read_result
 from bayesdense.spec import ModelSpec, spec_from_dict
 from bayesdense.trends import trend_named
@@ -36,7 +36,6 @@ from bayesdense.wording import told
 
 TREE_NAME: Final = "fit.nc"
 SUMMARY_NAME: Final = "summary.json"
-REPORT_NAME: Final = "report.html"
 #: Files without which a folder is no fit; a report is not always made.
 _NEEDED_FILES: Final = (TREE_NAME, SUMMARY_NAME)
 _OWN_FILES: Final = (TREE_NAME, SUMMARY_NAME, REPORT_NAME, MANIFEST_NAME)
@@ -151,7 +150,7 @@ class Fit:
             Made if need be, with its parents. Files in it that are not the fit's stay.
         force
             Replace the fit that is there. Everything new is written and flushed before the old
-            manifest goes, so that a full disk costs the new fit only.
+            fit goes, so that a full disk or a crash costs the new fit only.
         files
             Further files of the fit by name, such as ``{"report.html": ...}``. A
             ``"summary.json"`` given here saves computing it.
@@ -159,19 +158,53 @@ class Fit:
         Raises
         ------
         FitFolderError
-            There is a fit and `force` is false, or the folder cannot be written.
+            There is a fit and `force` is false, another run is writing one, or the folder cannot
+            be written.
         """
-        ensure_writable(folder, force=force)
-        _refuse_folders(Path(folder), files or {})
+        path = Path(folder)
+        _refuse_folders(path, files or {})
         content = dict(files or {})
         content |= {name: make(self) for name, make in makers().items() if name not in content}
-        path = Path(folder)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            _write_folder(path, self.tree, content)
-        except (OSError, ValueError) as err:
-            raise FitFolderError(f"{path}: the fit could not be written: {err}") from err
+        with writing(path, force=force):
+            try:
+                _write_folder(path, self.tree, content)
+            except (OSError, ValueError) as err:
+                raise FitFolderError(f"{path}: the fit could not be written: {err}") from err
         return path
+
+
+@contextmanager
+def writing(folder: str | Path, *, force: bool = False) -> Iterator[None]:
+    """Keep a folder for one run from before a fit is made until it is saved.
+
+    Parameters
+    ----------
+    folder
+        Made if need be; what was made goes again if nothing is written.
+    force
+        As for `ensure_writable`.
+
+    Raises
+    ------
+    FitFolderError
+        As `ensure_writable`, or another run is writing a fit there.
+    """
+    ensure_writable(folder, force=force)
+    path = Path(folder)
+    absent = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with sole_use(path, FitFolderError, reentrant=True) as is_first:
+            if is_first:
+                with contextlib.suppress(FitFolderError):  # a broken old fit, or none
+                    finish_replacement(path)
+                remove_left(path)
+                ensure_writable(path, force=force)  # by now another run may have come and gone
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # the fit is there
+            for place in absent:
+                place.rmdir()
 
 
 def ensure_writable(folder: str | Path, *, force: bool = False) -> None:
@@ -235,6 +268,7 @@ def load_fit(folder: str | Path) -> Fit:
         says what to do.
     """
     path = Path(folder)
+    finish_replacement(path)
     listed = verify_folder(path)
     for name in _NEEDED_FILES:
         if name not in listed:
@@ -270,14 +304,30 @@ def read_summary(folder: str | Path) -> dict[str, Any]:
         It is not as `schemas/summary.schema.json` describes it.
     """
     path = Path(folder)
+    finish_replacement(path)
     verify_folder(path)
     return read_result(path / SUMMARY_NAME, "summary", "summary of a fit")
+
+
+@contextmanager
+def changing(folder: str | Path) -> Iterator[None]:
+    """Keep a saved fit for one run from before it is read until something is added to it.
+
+    Raises
+    ------
+    FitFolderError
+        No fit there, another run is writing to the folder, or it cannot be written.
+    """
+    path = Path(folder)
+    finish_replacement(path)
+    with sole_use(path, FitFolderError, reentrant=True):
+        yield
 
 
 def add_file(folder: str | Path, name: str, content: bytes) -> Path:
     """Put a further file into the folder of a saved fit, in place of the fit's older one.
 
-    The fit is whole at every moment: while its file changes, the manifest does not list it.
+    The fit is whole at every moment, with its old file or with the new one.
 
     Parameters
     ----------
@@ -294,54 +344,41 @@ def add_file(folder: str | Path, name: str, content: bytes) -> Path:
     Raises
     ------
     FitFolderError
-        No fit there, a file of that name which is not the fit's, or it cannot be written.
+        No fit there, a file of that name which is not the fit's, another run is writing to the
+        folder, or it cannot be written.
     """
     path = Path(folder)
-    listed = verify_folder(path)
-    _refuse_folders(path, [name])
-    file = path / name
-    if name not in listed and file.exists():
-        raise FitFolderError(
-            f"{file}: is there, and is none of the fit's files; move it away, or write to another "
-            "file with --out"
-        )
-    others = {key: record for key, record in listed.items() if key != name}
-    try:
-        if name in listed:
-            write_manifest(path, others)
-        write_bytes_atomic(file, content)
-        write_manifest(path, {**others, name: record_of(file)})
-    except OSError as err:
-        raise FitFolderError(f"{file}: cannot be written: {err.strerror or err}") from err
+    with changing(path):
+        listed = verify_folder(path)
+        _refuse_folders(path, [name])
+        file = path / name
+        if name not in listed and file.exists():
+            raise FitFolderError(
+                f"{file}: is there, and is none of the fit's files; move it away, or write to "
+                "another file with --out"
+            )
+        try:
+            replace_files(path, {name: _bytes(content)}, keep=True)
+        except OSError as err:
+            raise FitFolderError(f"{file}: cannot be written: {err.strerror or err}") from err
     return file
 
 
 def _write_folder(folder: Path, tree: xr.DataTree, content: Mapping[str, bytes]) -> None:
-    """Write all files under temporary names, then put them in place, the manifest last."""
-    with ExitStack() as stack:
-        staged = {
-            name: stack.enter_context(temporary_beside(folder / name))
-            for name in (TREE_NAME, *content)
-        }
-        tree.to_netcdf(staged[TREE_NAME], engine=_ENGINE)
-        for name, raw in content.items():
-            staged[name].write_bytes(raw)
-        records = {name: record_of(temporary) for name, temporary in staged.items()}
-        _retire(folder, keep=staged)
-        for name, temporary in staged.items():
-            commit(temporary, folder / name)
-    write_manifest(folder, records)
-
-
-def _retire(folder: Path, *, keep: Mapping[str, Path]) -> None:
-    """Remove the old manifest first, then old files of the fit that no new one replaces."""
-    old: dict[str, FileRecord] = {}
+    """Write all files of a fit; an older report that no new one replaces goes."""
+    old: Iterable[str] = ()
     with contextlib.suppress(FitFolderError):  # a broken old manifest lists nothing to remove
         old = read_manifest(folder)
-    (folder / MANIFEST_NAME).unlink(missing_ok=True)
-    for name in _OWN_FILES:
-        if name in old and name not in keep:
-            (folder / name).unlink(missing_ok=True)
+    # By way of memory: HDF5 ends the process where it cannot write to a full disk.
+    whole = bytes(tree.to_netcdf(engine=_ENGINE))
+    writers = {name: _bytes(raw) for name, raw in {TREE_NAME: whole, **content}.items()}
+    retired = (REPORT_NAME,) if REPORT_NAME in old and REPORT_NAME not in writers else ()
+    replace_files(folder, writers, keep=False, retired=retired)
+
+
+def _bytes(content: bytes) -> Writer:
+    """Writer of a file whose bytes are known."""
+    return lambda path: path.write_bytes(content)
 
 
 def _read_tree(path: Path) -> xr.DataTree:

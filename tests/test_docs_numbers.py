@@ -332,6 +332,27 @@ def test_every_work_is_in_the_bibliography(page: Path) -> None:
     assert {work for work in named if work[0] not in months} <= works
 
 
+# --- faults -----------------------------------------------------------------------------------
+
+
+def test_kills() -> None:
+    counts = {
+        part.removeprefix("kills_of_"): [
+            told["found"]["status -9"],
+            sum(told["found"].get(f"status {status}", 0) for status in (0, 1)),
+            told["lost"],
+        ]
+        for part, told in evidence("faults").items()
+        if part.startswith("kills_of_")
+    }
+    *table, everything = rows("docs/explanation/faults.md", "## Kills")
+    assert {row[0]: [int(cell) for cell in row[1:]] for row in table} == counts
+    totals = [sum(column) for column in zip(*counts.values(), strict=True)]
+    assert [int(cell) for cell in everything[1:]] == totals
+    through = evidence("faults")["kills_of_sweep"]["found"]["sweeps brought to their end"]
+    assert f"all {through} sweeps ended with" in said("docs/explanation/faults.md")
+
+
 # --- calibrate --------------------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ from bayesdense.cli.options import ExecutorOption, JobsOption, ResumeOption, Stu
 from bayesdense.cli.progress import Reporter, _duration
 from bayesdense.errors import JobError
 from bayesdense.files import parse_json
-from bayesdense.jobs import Job, Results, canonical, job_function, run_jobs, scan
+from bayesdense.jobs import Job, Results, canonical, job_function, run_jobs, scan, write_result
 from bayesdense.jobs.execution import execute
 from bayesdense.jobs.job import function_named
 from bayesdense.jobs.seeds import seeds_of
@@ -602,7 +602,7 @@ def test_a_second_run_on_one_folder_is_refused(tmp_path: Path) -> None:
     run_jobs(jobs, out, executor="serial", progress=another)
     assert len(refused) == 1
     assert f"another run is using it (process {os.getpid()} on " in refused[0]
-    assert "wait until that ends, or give another folder with --out" in refused[0]
+    assert "wait until that ends, or write elsewhere with --out" in refused[0]
     run_jobs(jobs, out, executor="serial", resume=True)
 
 
@@ -721,3 +721,10 @@ def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     )
     assert run.stderr == "" and run.stdout.endswith("] 0\n")
     assert len(list((tmp_path / "studies" / "trial" / "jobs").iterdir())) == 8
+
+
+def test_what_a_study_found_is_written_or_told(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"x\.json: cannot be written: No such.*--resume"):
+        write_result(tmp_path / "absent", "x.json", "{}")
+    write_result(tmp_path, "x.json", "{}")
+    assert (tmp_path / "x.json").read_text(encoding="utf-8") == "{}"

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -16,13 +17,15 @@ import xarray as xr
 from fake_fit import fake_fit
 
 import bayesdense
-from bayesdense import companions, results
+from bayesdense import companions
 from bayesdense.companions import makers
 from bayesdense.errors import FitFolderError
 from bayesdense.files import sha256_of, write_bytes_atomic
-from bayesdense.results import Fit, ensure_writable, load_fit
+from bayesdense.manifest import record_of, write_manifest
+from bayesdense.results import Fit, add_file, ensure_writable, load_fit, writing
 from bayesdense.spec import ModelSpec, load_spec
 
+FILES = ("fit.nc", "manifest.json", "summary.json")
 SUMMARY = {"summary.json": b"{}\n"}
 MANIFEST_SCHEMA = Path(bayesdense.__file__).parent / "schemas" / "manifest.schema.json"
 HOSTILE = (
@@ -95,7 +98,7 @@ def test_hostile_names_survive(tmp_path: Path) -> None:
 def test_a_name_that_netcdf_cannot_hold_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FitFolderError, match="could not be written"):
         fake_fit(draws=20, llms=["nul\0nul", "b"]).save(tmp_path / "f", files=SUMMARY)
-    assert list((tmp_path / "f").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_repr_names_model_and_dataset(fit: Fit) -> None:
@@ -239,8 +242,8 @@ def test_a_fit_that_differs_from_its_manifest_is_not_loaded(
 
 def reseal(folder: Path) -> None:
     """Make a manifest that agrees with whatever lies in the folder."""
-    add_or = {p.name: results.record_of(p) for p in folder.iterdir() if p.name != "manifest.json"}
-    results.write_manifest(folder, add_or)
+    add_or = {p.name: record_of(p) for p in folder.iterdir() if p.name != "manifest.json"}
+    write_manifest(folder, add_or)
 
 
 def test_unreadable_netcdf_says_so(folder: Path) -> None:
@@ -508,8 +511,77 @@ def test_a_failed_write_leaves_the_old_fit_whole(
     assert snapshot(folder) == before
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_crash_at_any_rename_leaves_a_folder_that_is_refused_not_misread(
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Path], list[Path]]:
+    """Copies of a folder as a kill would leave it before and after every change of a name."""
+    copies: list[Path] = []
+
+    def watch(folder: Path) -> list[Path]:
+        def copied(change: Callable[..., object]) -> Callable[..., object]:
+            def copying(*arguments: object, **options: object) -> object:
+                copies.append(shutil.copytree(folder, tmp_path / f"killed-{len(copies)}"))
+                done = change(*arguments, **options)
+                copies.append(shutil.copytree(folder, tmp_path / f"killed-{len(copies)}"))
+                return done
+
+            return copying
+
+        for module, name in ((os, "replace"), (os, "fsync"), (Path, "unlink")):
+            monkeypatch.setattr(module, name, copied(getattr(module, name)))
+        return copies
+
+    return watch
+
+
+def test_a_run_that_is_killed_leaves_the_old_fit_or_the_new_one(
+    fit: Fit, folder: Path, kills: Callable[[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit.save(folder, files={**SUMMARY, "report.html": b"old"}, force=True)
+    copies = kills(folder)
+    fake_fit(draws=20, seed=8).save(folder, files=SUMMARY, force=True)
+    monkeypatch.undo()
+    seeds = []
+    for copy in copies:
+        seeds.append(load_fit(copy).seed)
+        assert (copy / "report.html").exists() == (seeds[-1] == 7)
+    assert seeds == sorted(seeds) and set(seeds) == {7, 8}
+    fit.save(copies[0], files=SUMMARY, force=True)
+    assert {path.name for path in copies[0].iterdir()} == {*FILES}
+
+
+def test_a_first_fit_that_is_killed_is_absent_or_whole(
+    fit: Fit, tmp_path: Path, kills: Callable[[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = kills(tmp_path / "f")
+    fit.save(tmp_path / "f", files=SUMMARY)
+    monkeypatch.undo()
+    found = []
+    for copy in copies:
+        try:
+            found.append(load_fit(copy).seed)
+        except FitFolderError as refused:
+            assert "never finished" in str(refused)
+            found.append(0)
+    assert found == sorted(found) and set(found) == {0, 7}
+
+
+def test_a_report_that_is_killed_leaves_the_old_one_or_the_new_one(
+    folder: Path, kills: Callable[[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_file(folder, "report.html", b"1")
+    copies = kills(folder)
+    add_file(folder, "report.html", b"2")
+    monkeypatch.undo()
+    found = []
+    for copy in copies:
+        load_fit(copy)
+        found.append((copy / "report.html").read_bytes())
+        add_file(copy, "report.html", b"3")
+    assert found == sorted(found) and set(found) == {b"1", b"2"}
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_ctrl_c_at_a_rename_costs_the_new_fit_or_nothing(
     fit: Fit, folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     calls = []
@@ -524,21 +596,75 @@ def test_a_crash_at_any_rename_leaves_a_folder_that_is_refused_not_misread(
         patch.setattr(os, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
             fake_fit(draws=20, seed=8).save(folder, files=SUMMARY, force=True)
-    assert not any(path.suffix == ".tmp" for path in folder.iterdir())
-    with pytest.raises(FitFolderError, match=r"no manifest\.json"):
-        load_fit(folder)
-    fit.save(folder, files=SUMMARY, force=True)
-    assert load_fit(folder).seed == 7
+    assert load_fit(folder).seed == (7 if step == 1 else 8)
+    assert {path.name for path in folder.iterdir()} == {*FILES}
 
 
-def test_the_manifest_is_renamed_last(
-    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_manifest_decides(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order = []
     real = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append(Path(b).name), real(a, b))[1])
     fit.save(tmp_path / "f", files=SUMMARY)
-    assert order == ["fit.nc", "summary.json", "manifest.json"]
+    assert order == ["manifest.json", "fit.nc", "summary.json", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "staged",
+    [
+        [],
+        {"fit.nc": "notes.txt"},
+        {"fit.nc": "../.fit.nc.0123456789ab.tmp"},
+        {"notes.txt": ".notes.txt.0123456789ab.tmp"},
+        {"fit.nc": None},
+        {"notes.txt": None},
+        {"fit.nc": 3},
+    ],
+)
+def test_a_manifest_moves_and_removes_nothing_but_the_fits_files(
+    folder: Path, staged: object
+) -> None:
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    change_manifest(lambda c: c.update(staged=staged), "")(folder)
+    before = snapshot(folder)
+    with pytest.raises(FitFolderError, match=r"'staged'.*; restore the folder"):
+        load_fit(folder)
+    assert snapshot(folder) == before
+
+
+def test_a_replacement_that_cannot_be_finished_says_so(
+    fit: Fit, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    real = os.replace
+    moved: list[object] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda a, b: real(a, b) if not moved else read_only())
+        patch.setattr(
+            "bayesdense.replacement.write_manifest",
+            lambda *parts: (write_manifest(*parts), moved.append(parts)),
+        )
+        fit.save(folder, files=SUMMARY, force=True)
+        with pytest.raises(FitFolderError, match=r"cannot be finished: Read-only.*copy it elsew"):
+            load_fit(folder)
+    assert load_fit(folder).seed == 7
+
+
+def test_a_folder_is_for_one_run_at_a_time(fit: Fit, tmp_path: Path) -> None:
+    folder = tmp_path / "fits" / "f"
+    with writing(folder), ThreadPoolExecutor(1) as other:
+        for attempt in (lambda: fit.save(folder, files=SUMMARY), lambda: fit.save(folder)):
+            with pytest.raises(FitFolderError, match=r"another run is using it \(process \d+ on"):
+                other.submit(attempt).result()
+        fit.save(folder, files=SUMMARY)
+    assert {path.name for path in folder.iterdir()} == {*FILES}
+
+
+def test_a_folder_that_nothing_was_written_to_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), writing(tmp_path / "fits" / "f"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_write_bytes_atomic_keeps_the_old_content_on_failure(

@@ -86,14 +86,13 @@ def fit(
     Exit status 1 if a check or the report failed; all other files are written.
     """
     from bayesdense.cli.progress import Reporter
-    from bayesdense.results import ensure_writable
+    from bayesdense.results import writing
 
     if preview:
         _preview(dataset, model, overrides, seed=seed, quiet=quiet, form=form)
         return
     folder = out or FITS / _name_of(dataset)
-    ensure_writable(folder, force=force)
-    with Reporter(quiet=quiet) as progress:
+    with writing(folder, force=force), Reporter(quiet=quiet) as progress:
         progress.stage(f"reading dataset {dataset}")
         from bayesdense.dataset import load_dataset
 

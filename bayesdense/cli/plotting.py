@@ -1,5 +1,6 @@
 """The verbs `plot` and `report`: one figure of a fit or a study with its data, and all of them."""
 
+import contextlib
 import io
 import time
 from collections.abc import Iterator
@@ -155,22 +156,25 @@ def report(
     """
     began = time.perf_counter()
     from bayesdense.dataset import load_dataset
+    from bayesdense.manifest import REPORT_NAME
     from bayesdense.report import report_html, write_report
     from bayesdense.report.studies import read_studies, studies_beside
-    from bayesdense.results import REPORT_NAME, add_file, load_fit, read_summary
+    from bayesdense.results import add_file, changing, load_fit, read_summary
 
-    loaded = load_fit(fit)
-    summary = read_summary(fit)
-    given = load_dataset(dataset) if dataset else None
-    studies, others = (read_studies(loaded, study), []) if study else studies_beside(loaded, fit)
-    for why in others:
-        say(f"Not shown: {why}")
-    if out is None:
-        page = report_html(loaded, summary=summary, dataset=given, studies=studies).encode("utf-8")
-        path = add_file(fit, REPORT_NAME, page)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        path = write_report(loaded, out, summary=summary, dataset=given, studies=studies)
+    with changing(fit) if out is None else contextlib.nullcontext():
+        loaded = load_fit(fit)
+        summary = read_summary(fit)
+        given = load_dataset(dataset) if dataset else None
+        found = (read_studies(loaded, study), []) if study else studies_beside(loaded, fit)
+        studies, others = found
+        for why in others:
+            say(f"Not shown: {why}")
+        if out is None:
+            page = report_html(loaded, summary=summary, dataset=given, studies=studies)
+            path = add_file(fit, REPORT_NAME, page.encode("utf-8"))
+        else:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            path = write_report(loaded, out, summary=summary, dataset=given, studies=studies)
     seconds, size = time.perf_counter() - began, path.stat().st_size
     payload = {
         "schema": SCHEMA_VERSION,

@@ -14,8 +14,7 @@ from bayesdense.comparison.plan import Plan
 from bayesdense.comparison.tasks import Result
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import BayesdenseError, SpecError
-from bayesdense.files import write_text_atomic
-from bayesdense.jobs import Job, Outcome, Progress, run_jobs
+from bayesdense.jobs import Job, Outcome, Progress, run_jobs, write_result
 from bayesdense.jobs.crews import Submits
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_DRAWS, DEFAULT_SEED, DEFAULT_TUNE
 from bayesdense.observations import observe
@@ -125,7 +124,7 @@ def compare(
             if "failed" in found[plan.main(name)]:
                 raise BayesdenseError(f"trend {name!r}: {found[plan.main(name)]['failed']}")
     compared = assembled(plan, base, found, power)
-    write_text_atomic(folder / RESULT_NAME, compared.to_json())
+    write_result(folder, RESULT_NAME, compared.to_json())
     return compared
 
 

@@ -4,6 +4,7 @@ Seeds are in `bayesdense.jobs.seeds`, apart, as a worker is set up before NumPy 
 """
 
 from bayesdense.jobs.canonical import canonical
+from bayesdense.jobs.folder import write_result
 from bayesdense.jobs.job import Job, JobFunction, job_function
 from bayesdense.jobs.ledger import Ledger, scan
 from bayesdense.jobs.outcomes import Failure, Outcome
@@ -22,4 +23,5 @@ __all__ = [
     "job_function",
     "run_jobs",
     "scan",
+    "write_result",
 ]

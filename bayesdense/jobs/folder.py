@@ -1,23 +1,16 @@
 """The folder of a run: one run at a time, begun anew or gone on with, never mixed up."""
 
-import contextlib
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
-
 from bayesdense.errors import JobError
-from bayesdense.files import probe_writable
+from bayesdense.files import TEMPORARY, probe_writable, write_text_atomic
+from bayesdense.locks import LOCK, sole_use
 
 LEDGER: Final = "ledger.json"
-_LOCK: Final = ".lock"
 _JOBS: Final = "jobs"
-#: What `files.temporary_beside` leaves where a run is killed while it writes.
-_LEFT: Final = f".*.{'[0-9a-f]' * 12}.tmp"
 
 
 @contextmanager
@@ -46,12 +39,12 @@ def run_folder(out: Path, *, resume: bool) -> Iterator[Path]:
     with _writing(out):
         probe_writable(out)
         out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with sole_use(out, JobError):
         _refuse_foreign(out, resume=resume)  # by now another run may have come and gone
         folder = out / _JOBS
         with _writing(folder):
             folder.mkdir(exist_ok=True)
-            for left in (*out.glob(_LEFT), *folder.glob(_LEFT)):
+            for left in (*out.glob(TEMPORARY), *folder.glob(TEMPORARY)):
                 left.unlink(missing_ok=True)
         yield folder
 
@@ -75,8 +68,8 @@ def _reason(error: Exception) -> str:
 def _refuse_foreign(out: Path, *, resume: bool) -> None:
     """Raise where a run would be mixed up with what is there."""
     try:
-        left = {path.name for path in out.glob(_LEFT)}
-        present = {path.name for path in out.iterdir()} - left - {_LOCK}
+        left = {path.name for path in out.glob(TEMPORARY)}
+        present = {path.name for path in out.iterdir()} - left - {LOCK}
     except FileNotFoundError:
         return
     except (OSError, ValueError) as err:
@@ -92,31 +85,19 @@ def _refuse_foreign(out: Path, *, resume: bool) -> None:
         raise JobError(f"{out}: holds no jobs to go on with; give another folder with --out")
 
 
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system takes back from a process that dies."""
-    path = out / _LOCK
-    lock = FileLock(path)
+def write_result(out: Path, name: str, text: str) -> None:
+    """Write what a study found beside its jobs.
+
+    Raises
+    ------
+    JobError
+        It cannot be written: disk full, folder read-only, ...
+    """
+    path = out / name
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise JobError(
-            f"{out}: another run is using it{_holder(path)}; wait until that ends, or give "
-            "another folder with --out"
-        ) from None
+        write_text_atomic(path, text)
     except OSError as err:
-        raise JobError(f"{path}: cannot be locked: {_reason(err)}") from err
-    try:
-        with contextlib.suppress(OSError):  # a courtesy to whoever is refused
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-        yield
-    finally:
-        lock.release()
-
-
-def _holder(path: Path) -> str:
-    """Who holds a lock, if its file says so."""
-    with contextlib.suppress(OSError, ValueError):
-        said = path.read_text(encoding="utf-8")[:100]
-        return f" ({said})" if said.isprintable() and said else ""
-    return ""
+        raise JobError(
+            f"{path}: cannot be written: {_reason(err)}; all jobs are finished and kept: mend that "
+            "and run it again with --resume (resume=True in Python)"
+        ) from err

@@ -13,8 +13,7 @@ from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
-from bayesdense.files import write_text_atomic
-from bayesdense.jobs import Job, Outcome, Progress, job_function, run_jobs
+from bayesdense.jobs import Job, Outcome, Progress, job_function, run_jobs, write_result
 from bayesdense.jobs.crews import Submits
 from bayesdense.jobs.seeds import seeds_of
 from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
@@ -118,7 +117,7 @@ def backtest(
         origins=tuple(_origin(date, o) for date, o in zip(dates, outcomes, strict=True)),
         scores=tuple(row for o in outcomes if o.is_done for row in o.result["scores"]),
     )
-    write_text_atomic(folder / RESULT_NAME, json_text(found.to_dict()) + "\n")
+    write_result(folder, RESULT_NAME, json_text(found.to_dict()) + "\n")
     return found
 
 

@@ -9,8 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from bayesdense.errors import BayesdenseError, SpecError
-from bayesdense.files import write_text_atomic
-from bayesdense.jobs import Job, Outcome, Progress, Results, run_jobs
+from bayesdense.jobs import Job, Outcome, Progress, Results, run_jobs, write_result
 from bayesdense.jobs.crews import Submits
 from bayesdense.names import DEFAULT_SEED
 from bayesdense.spec import ModelSpec, load_spec
@@ -159,7 +158,7 @@ def calibrate(
         ranks=ranks_of(outcomes.get(WELL_SPECIFIED, {}), before) if truths == PRIOR else None,
         record=_record(results, time.perf_counter() - began),
     )
-    write_text_atomic(folder / RESULT_NAME, json_text(found.to_dict()) + "\n")
+    write_result(folder, RESULT_NAME, json_text(found.to_dict()) + "\n")
     return found
 
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from bayesdense.comparison import lfo
 from bayesdense.errors import BayesdenseError, SpecError
-from bayesdense.files import write_text_atomic
 from bayesdense.inference import counts_of
-from bayesdense.jobs import Job, Progress, Results, run_jobs
+from bayesdense.jobs import Job, Progress, Results, run_jobs, write_result
 from bayesdense.jobs.crews import Submits
 from bayesdense.names import (
     DEFAULT_CHAINS,
@@ -155,7 +154,7 @@ def power(
         placebo=placebo_breaks(_result(results, known.placebo)),
         check=checked(full, results) if full else None,
     )
-    write_text_atomic(folder / RESULT_NAME, json_text(answer.to_dict()) + "\n")
+    write_result(folder, RESULT_NAME, json_text(answer.to_dict()) + "\n")
     return answer
 
 

@@ -8,8 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from bayesdense.arrays import Floats
-from bayesdense.files import write_text_atomic
-from bayesdense.jobs import Job, Outcome, Progress, Results, run_jobs
+from bayesdense.jobs import Job, Outcome, Progress, Results, run_jobs, write_result
 from bayesdense.jobs.crews import Submits
 from bayesdense.names import (
     DEFAULT_CHAINS,
@@ -174,7 +173,7 @@ def sweep(
         rows=_with_shifts([_row(case, job, results) for case, job in plan.told]),
         decomposition=_decomposition(plan, results),
     )
-    write_text_atomic(folder / RESULT_NAME, json_text(found.to_dict()) + "\n")
+    write_result(folder, RESULT_NAME, json_text(found.to_dict()) + "\n")
     return found
 
 
