@@ -153,7 +153,7 @@ def test_distances_of_one_distribution_are_standard_normal() -> None:
         ({"shift": -0.3}, {"growth_rate", "doubling_time_days"}),
         ({"spread": 1.3}, {"growth_rate"}),
     ],
-    ids=str,
+    ids=["up", "down", "wide"],
 )
 def test_a_posterior_that_has_moved_is_found(fault: dict[str, float], moved: set[str]) -> None:
     found = outliers(distances(made_up(1, 1000, **fault), as_reference(made_up(2, 10_000))))
