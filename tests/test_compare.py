@@ -327,6 +327,16 @@ def test_a_hypothesis_that_cannot_be_fitted_ends_it(monkeypatch: pytest.MonkeyPa
         put_together(monkeypatch, lambda job: {"failed": "no way"})
 
 
+def test_a_fit_of_an_older_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_curve(job: Job) -> dict[str, Any]:
+        found = made(trend_of(job))
+        del found["trend_log_density"]
+        return found
+
+    with pytest.raises(BayesdenseError, match="exponential: its fit was made by an older version"):
+        put_together(monkeypatch, without_curve)
+
+
 # ---------------------------------------------------------------- refusals, the verb
 
 

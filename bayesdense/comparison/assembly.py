@@ -56,6 +56,11 @@ def assembled(
 def _read(plan: Plan, name: str, found: Mapping[Job, Result]) -> Hypothesis:
     """What was found of one hypothesis."""
     main, failures = found[plan.main(name)], list[str]()
+    if "trend_log_density" not in main:
+        raise BayesdenseError(
+            f"{name}: its fit was made by an older version, which kept no curve of the trend; "
+            "delete the folder of the study, or name another with --out"
+        )
     refits = {family: found[plan.without(name, family)] for family in main["failed_families"]}
     later = [found[job] for job in plan.until(name)]
     family = _exact_families(main, refits, failures)
