@@ -245,6 +245,32 @@ def test_power() -> None:
     assert f"{closed['mean']:.2f} ({short(closed['sd'])}) in closed form" in page
 
 
+def test_worlds() -> None:
+    made, page = evidence("worlds"), said("docs/explanation/comparison.md")
+    table = rows("docs/explanation/comparison.md", "## The verdict in worlds of known growth")
+    known = f"break_known@{made['break']}"
+    assert len(table) == 5
+    for kind, *cells in table:
+        of = [world for world in made["worlds"] if world["kind"] == kind]
+        beaten = [
+            sum(loser in world["beaten"] for world in of) for loser in ("flat", "exponential")
+        ]
+        told = [len(of), sum(bool(world["truth_beaten_by"]) for world in of), *beaten]
+        if cells[4]:
+            for form in (known, "break_free"):
+                told.append(sum(not 0.025 <= world["p_change"][form] <= 0.975 for world in of))
+        if cells[6]:
+            told.append(sum(world["date_covered"] for world in of))
+        assert [int(cell) for cell in cells if cell] == told
+    found = made["summary"]["breaks_found"]
+    (low, high), (low3, high3) = (
+        found[kind]["break_known"]["range"] for kind in ("break2", "break3")
+    )
+    assert f"expect {low} to {high} and {low3} to {high3} of eight" in page
+    assert f"at most {made['summary']['max_rhat']:.3f}, and no bridge failed" in page
+    assert made["summary"]["n_failed_bridges"] == 0
+
+
 def share(of_rule: dict[str, Any]) -> str:
     """Share in percent with its interval."""
     low, high = (round(100 * end) for end in of_rule["eti95"])
