@@ -583,7 +583,7 @@ def test_what_lies_in_the_way_is_named(tmp_path: Path) -> None:
     (out / "jobs").unlink()
     (out / "jobs").mkdir()
     (out / "jobs" / f"{some_jobs()[0].key}.json").mkdir()
-    with pytest.raises(JobError, match=r"\.json: cannot be read: Is a directory"):
+    with pytest.raises(JobError, match=r"\.json: cannot be read: not a regular file"):
         run_jobs(some_jobs(), out, executor="serial", resume=True)
     with pytest.raises(JobError, match=r"null byte|null character"):
         run_jobs(some_jobs(), "a\0b", executor="serial")

@@ -417,7 +417,7 @@ def test_a_fit_is_whole_while_its_report_changes(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bayesdense.results.write_bytes_atomic", fail)
+    monkeypatch.setattr("bayesdense.replacement.write_manifest", fail)
     with pytest.raises(FitFolderError, match="No space left"):
         add_file(folder, "report.html", b"<p>two</p>")
     load_fit(folder)

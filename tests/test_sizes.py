@@ -397,11 +397,13 @@ def test_calibration_points() -> None:
 def test_dims_and_labels() -> None:
     posterior = made_up_posterior(SPEC, DATA, shape=(2, 3))
     found = log_likelihoods(posterior, SPEC, DATA)
-    assert {name: value.dims[2] for name, value in found.data_vars.items()} == {
-        "llm": "llm_obs",
-        "family": "family_obs",
-        "loss": "loss_cluster",
-        "loss_score": "point_obs",
+    assert {name: value.dims[2:] for name, value in found.data_vars.items()} == {
+        "llm": ("llm_obs",),
+        "family": ("family_obs",),
+        "loss": ("loss_cluster",),
+        "losses": (),
+        "loss_score": ("point_obs",),
+        "score_reports": ("report_benchmark",),
     }
     assert dict(found.sizes) | {"chain": 2, "draw": 3} == dict(found.sizes)
     assert found["llm_obs"].values.tolist() == list(DATA.llms.names)
