@@ -1,4 +1,4 @@
-"""Words of messages and outputs: hostile text made safe to print, nearest names, lists."""
+"""Words of messages and outputs: hostile text made safe to print, nearest names, lists, counts."""
 
 import json
 import re
@@ -136,3 +136,10 @@ def listing(names: Iterable[str], limit: int = 5) -> str:
     every = [printable(name)[:MAX_SHOWN] for name in names]
     more = len(every) - limit
     return ", ".join(every[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 LLM", "3 LLMs", "2 families"."""
+    if count == 1:
+        return f"{count} {noun}"
+    return f"{count} {noun[:-1]}ies" if noun.endswith("y") else f"{count} {noun}s"

@@ -27,6 +27,7 @@ from bayesdense.cli.options import (
 from bayesdense.cli.output import Answer, emit, table
 from bayesdense.cli.words import bound, flat, interval, passed, percent, study_ending
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
+from bayesdense.wording import counted
 
 
 def backtest(
@@ -124,7 +125,7 @@ def _judged(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield (
         f"Forecast of {found['frozen_at'][:10]} from {about['dataset']} (last release "
         f"{about['last_release']}), SHA-256 {found['digest']}: {found['n_scores']} scores of "
-        f"{found['n_llms']} later LLMs of {found['n_families']} families in "
+        f"{counted(found['n_llms'], 'later LLM')} of {counted(found['n_families'], 'family')} in "
         f"{found['dataset']['name']}."
     )
     if early := found["n_released_before_freezing"]:
@@ -189,7 +190,8 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[RenderableType]:
         f"{origin['origin']}: {origin['n_llms']} LLMs before (density doubles every "
         f"{bound(time['median'])} days, 95 % {interval(time['eti95'])}; checks: "
         f"{origin['checks']['status']}), {origin['n_later_scores']} scores of "
-        f"{origin['n_later_llms']} LLMs of {origin['n_later_families']} families after."
+        f"{counted(origin['n_later_llms'], 'LLM')} of "
+        f"{counted(origin['n_later_families'], 'family')} after."
     )
     held = [
         [percent(row["prob"]), percent(row["coverage"]), _range(row["expected_eti95"])]

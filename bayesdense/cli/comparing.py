@@ -34,6 +34,7 @@ from bayesdense.names import (
     DEFAULT_TUNE,
 )
 from bayesdense.statements import format_number, format_probability
+from bayesdense.wording import counted
 
 #: R-hat of refits that goes unmentioned.
 _MOST_RHAT: Final = 1.02
@@ -129,8 +130,8 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
     yield f"{payload['verdict']}."
     data = payload["dataset"]
     yield (
-        f"{data['name']}: {data['n_llms']} LLMs of {data['n_families']} families, "
-        f"{data['window'][0]} to {data['window'][1]}; seed {payload['seed']}."
+        f"{data['name']}: {counted(data['n_llms'], 'LLM')} of "
+        f"{counted(data['n_families'], 'family')}, {data['window'][0]} to {data['window'][1]}; seed {payload['seed']}."
     )
     yield columns_or_stack(_COLUMNS, [_cells(one) for one in hypotheses], right=_COLUMNS[1:])
     for pair in payload["differences"]:

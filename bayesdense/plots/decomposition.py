@@ -20,8 +20,9 @@ from bayesdense.plots.style import (
     new_figure,
     styled,
 )
-from bayesdense.plots.summaries import StudyResult, content_of, counted
+from bayesdense.plots.summaries import StudyResult, content_of
 from bayesdense.statements import format_number
+from bayesdense.wording import counted
 
 #: Inches that a source takes, and those about all of them.
 _LINE, _ABOUT = 0.34, 1.3

@@ -17,12 +17,11 @@ from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
 from bayesdense.names import CHAIN, CI_PROB, DRAW, FAMILY, LLM, RUN
 from bayesdense.plots.style import PANEL, styled
-from bayesdense.plots.summaries import counted
 from bayesdense.residuals import SHAPES
 from bayesdense.results import Fit
 from bayesdense.statements import format_number
 from bayesdense.trends import trend_named
-from bayesdense.wording import listing, nearest_of, told
+from bayesdense.wording import counted, listing, nearest_of, told
 
 #: ArviZ's collection of the panels of a figure; it has no annotations.
 type PlotCollection = Any

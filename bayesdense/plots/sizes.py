@@ -26,10 +26,10 @@ from bayesdense.plots.style import (
     number_tick,
     styled,
 )
-from bayesdense.plots.summaries import counted
 from bayesdense.plots.trend import BOUND_WORDS, MARKS, bounds, llm_rows
 from bayesdense.results import Fit
 from bayesdense.statements import format_count, format_number
+from bayesdense.wording import counted
 
 #: Densities whose lines are drawn beside the diagonal.
 _GUIDES: Final = (0.01, 0.1, 1.0, 10.0, 100.0)

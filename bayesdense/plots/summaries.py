@@ -53,8 +53,3 @@ def layers(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def layer(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Rows of one layer of a figure's table."""
     return table[table["layer"] == name]
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things: "1 LLM", "3 LLMs"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from bayesdense.errors import BayesdenseError
 from bayesdense.plots.side_by_side import draw_side_by_side, size_of
 from bayesdense.plots.style import axes_or_new, new_figure, styled
-from bayesdense.plots.summaries import StudyResult, content_of, counted
+from bayesdense.plots.summaries import StudyResult, content_of
 from bayesdense.statements import format_number
 from bayesdense.study_files import sweep_table
+from bayesdense.wording import counted
 
 
 def plot_sweep(

@@ -27,10 +27,11 @@ from bayesdense.plots.style import (
     log_axis,
     styled,
 )
-from bayesdense.plots.summaries import band_columns, counted, exponentials, layer, layers
+from bayesdense.plots.summaries import band_columns, exponentials, layer, layers
 from bayesdense.point import PointEstimate
 from bayesdense.results import Fit
 from bayesdense.statements import format_number
+from bayesdense.wording import counted
 
 type Scale = Literal["log", "linear"]
 

@@ -10,12 +10,12 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from bayesdense.names import LABELS
-from bayesdense.plots.summaries import counted
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec
 from bayesdense.statements import format_count
 from bayesdense.trends import trend_named
+from bayesdense.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def definition(fit: Fit) -> str:
                 else "sampled as parameters."
             )
         )
-    families = counted(int(fit.dataset_info["n_families"]), "family").replace("familys", "families")
+    families = counted(int(fit.dataset_info["n_families"]), "family")
     kind = spec.component("family").kind
     parts.append(f"Family effects: {families}." if kind != "none" else "No family effects.")
     return " ".join(parts)

@@ -26,7 +26,7 @@ from bayesdense.results import Fit
 from bayesdense.study_files import StudyFile
 from bayesdense.summary import count_not_finite, summarize
 from bayesdense.text_tables import llm_text_table
-from bayesdense.wording import printable_lines
+from bayesdense.wording import counted, printable_lines
 
 ASSETS: Final = Path(__file__).parent / "assets"
 _VERDICTS: Final[Mapping[str, str]] = {
@@ -251,5 +251,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = printable_lines
+    environment.filters |= {"shown": printable_lines, "counted": counted}
     return environment
