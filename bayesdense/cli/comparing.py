@@ -131,7 +131,8 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
     data = payload["dataset"]
     yield (
         f"{data['name']}: {counted(data['n_llms'], 'LLM')} of "
-        f"{counted(data['n_families'], 'family')}, {data['window'][0]} to {data['window'][1]}; seed {payload['seed']}."
+        f"{counted(data['n_families'], 'family')}, {data['window'][0]} to {data['window'][1]}; "
+        f"seed {payload['seed']}."
     )
     yield columns_or_stack(_COLUMNS, [_cells(one) for one in hypotheses], right=_COLUMNS[1:])
     for pair in payload["differences"]:
