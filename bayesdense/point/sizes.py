@@ -1,8 +1,9 @@
 """From scores to effective sizes by each benchmark's own law and map, plugged in as points."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -108,12 +109,28 @@ def fit_benchmarks(
     fits = []
     for name in benchmarks:
         run, point = runs[runs["benchmark"] == name], points[points["benchmark"] == name]
-        columns = (run[column].to_numpy(float) for column in ("n_params", "n_tokens", "loss"))
-        loss_fit = fit_loss_law(*columns, kind=law)
-        loss, score = (point[column].to_numpy(float) for column in ("loss", "score"))
-        score_map = fit_score_map(loss, score, pseudo_point=pseudo_point)
+        loss_fit = _loss_fit(*_columns(run, "n_params", "n_tokens", "loss"), kind=law)
+        score_map = _map_fit(*_columns(point, "loss", "score"), pseudo_point=pseudo_point)
         fits.append(BenchmarkFit(name, loss_fit, score_map))
     return tuple(fits)
+
+
+def _columns(table: pd.DataFrame, *names: str) -> Iterator[tuple[float, ...]]:
+    """Columns of numbers in a form that a cache can look up."""
+    return (tuple(table[name].astype(float)) for name in names)
+
+
+# One report asks for the same laws and maps several times, with D0 and counts of its own.
+@lru_cache(maxsize=64)
+def _loss_fit(*columns: tuple[float, ...], kind: LawKind) -> LossFit:
+    """`fit_loss_law`, found once for the same numbers."""
+    return fit_loss_law(*(np.array(column) for column in columns), kind=kind)
+
+
+@lru_cache(maxsize=64)
+def _map_fit(*columns: tuple[float, ...], pseudo_point: bool) -> ScoreMap:
+    """`fit_score_map`, found once for the same numbers."""
+    return fit_score_map(*(np.array(column) for column in columns), pseudo_point=pseudo_point)
 
 
 def point_densities(
