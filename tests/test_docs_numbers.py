@@ -228,6 +228,30 @@ def test_compare() -> None:
     assert "flat is decisively beaten, the other five are not distinguishable" in page
 
 
+def test_compare_with_the_future() -> None:
+    made = evidence("compare-densing-lfo")
+    page, compared = said("docs/explanation/trends.md"), made["compare"]
+    assert f"it takes {made['wall_s']:,.0f} s with other work beside" in page
+    alike, beaten = compared["verdict"].split("; ")
+    assert alike.startswith("not distinguishable") and "decisively beaten: flat by" in beaten
+    of_flat = [d for d in compared["differences"] if "flat" in (d["a"], d["b"])]
+    rest = [d for d in compared["differences"] if d not in of_flat]
+    assert {round(abs(d["elpd_diff_lfo"])) for d in of_flat} == {11, 12}
+    assert {round(d["se_lfo"]) for d in of_flat} == {7}
+    most = short(max(abs(d["elpd_diff_lfo"]) for d in rest), 1)
+    errors = " to ".join(
+        short(pick(d["se_lfo"] for d in rest), 1).removeprefix("0") for pick in (min, max)
+    )
+    assert f"at most {most}, errors {errors}" in page
+    free = next(one for one in compared["hypotheses"] if one["name"] == "break_free")
+    before = next(
+        one for one in evidence("compare-densing")["compare"]["hypotheses"]
+        if one["name"] == "break_free"
+    )  # fmt: skip
+    rhats = [one["checks"]["max_rhat"] for one in (free, before)]
+    assert f"(R-hat {rhats[0]:.2f}; {rhats[1]:.2f} with another state" in page
+
+
 def test_power() -> None:
     found = evidence("power-densing")
     told = {
@@ -243,6 +267,24 @@ def test_power() -> None:
     page = said("docs/how-to/power.md")
     assert f"Growth is {by_fit['median']:.2f} (sd {short(by_fit['sd'])}) per year" in page
     assert f"{closed['mean']:.2f} ({short(closed['sd'])}) in closed form" in page
+
+
+def test_power_in_full() -> None:
+    found, page = evidence("power-check")["check"], said("docs/how-to/power.md")
+    assert (found["n"], found["failed"]) == (20, [])
+    for text in (
+        f"{found['mean_sd_ratio']:.2f} times that of the closed form on average",
+        f"differed by {short(found['rms_z_difference'])} (rms)",
+        f"leave-one-family-out by {short(found['mean_elpd_difference'])} nats on average",
+        f"the full fits found it in {found['claimed_full']}",
+        f"the closed form in {found['claimed_closed_form']} of these",
+    ):
+        assert text in page
+    both = [[one[way]["p_change"] for way in ("full", "closed")] for one in found["datasets"]]
+    apart = [pair for pair in both if (pair[0] > 0.975) != (pair[1] > 0.975)]
+    assert len(apart) == found["n"] - found["claims_agree"] == 4
+    full, closed = (f"{short(min(p), 3)} to {short(max(p), 3)}" for p in zip(*apart, strict=True))
+    assert f"of the other four is {full} in full and {closed} in closed form" in page
 
 
 def test_worlds() -> None:
