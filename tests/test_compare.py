@@ -3,22 +3,25 @@
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fake_fit import fake_fit
 from program import cli, hold, invoke
 
 from bayesdense.comparison import Comparison, compare
 from bayesdense.comparison.pointwise import Pointwise
-from bayesdense.comparison.tasks import as_json, from_json
+from bayesdense.comparison.tasks import agreeing, as_json, from_json, sampling
 from bayesdense.comparison.widths import WIDTHS
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.jobs import Failure, Job, Outcome
+from bayesdense.names import STUDY_RHAT
+from bayesdense.results import Fit
 from bayesdense.simulate import write_dataset
 from bayesdense.spec import load_spec
 from bayesdense.trends import TRENDS as TRENDS_THAT_SHIP
@@ -404,3 +407,30 @@ def test_bad_usage_is_refused_before_any_work(
     assert status == 2
     assert "--resume" in err
     assert [path.name for path in (tmp_path / "study").iterdir()] == ["mine.txt"]
+
+
+def test_a_fit_whose_chains_do_not_agree_is_made_longer() -> None:
+    rng = np.random.default_rng(5)
+    alike = 2.0 + 0.3 * rng.standard_normal((4, 250))
+    apart = alike + np.array([[0.0], [0.0], [0.0], [2.0]])
+
+    def fits(*growth: np.ndarray) -> tuple[Callable[..., Fit], list[dict[str, int]]]:
+        made, left = [], list(growth)
+
+        def make(**length: int) -> Fit:
+            made.append(length)
+            return fake_fit(growth_draws=left.pop(0))
+
+        return make, made
+
+    usual = {"draws": 250, "tune": 100, "chains": 4}
+    longer = {"draws": 750, "tune": 300, "chains": 4}
+    make, made = fits(alike)
+    agreeing(make, usual)
+    assert made == [usual]
+    make, made = fits(apart, alike)
+    assert sampling(agreeing(make, usual))["max_rhat"] < STUDY_RHAT
+    assert made == [usual, longer]
+    make, made = fits(apart, apart)  # the second counts, whatever it says
+    assert sampling(agreeing(make, usual))["max_rhat"] > STUDY_RHAT
+    assert made == [usual, longer]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import bayesdense as bd
-from bayesdense.names import DAYS_PER_MONTH
+from bayesdense.names import DAYS_PER_MONTH, STUDY_RHAT
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -426,7 +426,7 @@ def test_kills() -> None:
 
 def test_the_page_of_calibrate_lists_the_worlds_and_the_rules() -> None:
     from bayesdense.studies.calibrate import N_FITS, N_LLMS
-    from bayesdense.studies.calibrate_jobs import LONGER, MOST_DIVERGENT, MOST_RHAT
+    from bayesdense.studies.calibrate_jobs import LONGER, MOST_DIVERGENT
     from bayesdense.studies.made_worlds import WORLDS
     from bayesdense.studies.ranks import LEAST_ESS, N_RANKED
 
@@ -438,7 +438,7 @@ def test_the_page_of_calibrate_lists_the_worlds_and_the_rules() -> None:
         f"{N_FITS} fits where the model is right",
         f"(--llms {N_LLMS})",
         f"among {N_RANKED} nearly independent draws",
-        f"R-hat is above {MOST_RHAT:g}, whose worst bulk ESS is below {LEAST_ESS:g},",
+        f"R-hat is above {STUDY_RHAT:g}, whose worst bulk ESS is below {LEAST_ESS:g},",
         f"more than one draw in {1 / MOST_DIVERGENT:,.0f} diverges",
     ):
         assert text in page

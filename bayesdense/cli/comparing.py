@@ -32,12 +32,10 @@ from bayesdense.names import (
     DEFAULT_DRAWS,
     DEFAULT_SEED,
     DEFAULT_TUNE,
+    STUDY_RHAT,
 )
 from bayesdense.statements import format_number, format_probability
 from bayesdense.wording import counted
-
-#: R-hat of refits that goes unmentioned.
-_MOST_RHAT: Final = 1.02
 
 
 def compare(
@@ -141,8 +139,11 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
         checks = one["checks"]
         if checks["status"] != "pass":
             yield f"{one['name']}: checks {checks['status']}: {', '.join(checks['not_passed'])}"
-        if (rhat := checks["max_rhat_refits"]) is not None and rhat > _MOST_RHAT:
+        if (rhat := checks["max_rhat_refits"]) is not None and rhat > STUDY_RHAT:
             yield f"{one['name']}: R-hat of a refit {rhat:.3f}; draw more (--draws)"
+        if longer := checks.get("n_longer"):
+            fits = counted(longer, "fit")
+            yield f"{one['name']}: {fits} made three times as long: chains did not agree at first"
         yield from (f"{one['name']}: failed: {text}" for text in checks["failures"])
     if payload["power"] is not None:
         from bayesdense.studies.power_result import RULES, statement

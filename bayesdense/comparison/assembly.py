@@ -77,12 +77,14 @@ def _read(plan: Plan, name: str, found: Mapping[Job, Result]) -> Hypothesis:
         failures.append(f"Savage-Dickey ratio over {nested['name']}: {nested['problem']}")
     llm = from_json(main["llm"])
     again = [found[job] for job in plan.widths(name, main)]
-    rhats = [one["max_rhat"] for one in (*refits.values(), *later, *again) if one.get("max_rhat")]
+    others, usual = (*refits.values(), *later, *again), plan.about.length.draws
+    rhats = [one["max_rhat"] for one in others if one.get("max_rhat")]
     checks = main["checks"] | {
         "pareto_k_families": list(family.failed),
         "pareto_k_llms": list(llm.failed),
         "refitted_families": [one for one in refits if one not in family.failed],
         "max_rhat_refits": max(rhats, default=None),
+        "n_longer": sum(one.get("draws", 0) > usual for one in (main["checks"], *others)),
         "failures": failures,
     }
     known = None if own.value is None or own.se is None else (own.value, own.se)

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from bayesdense.errors import BayesdenseError
 from bayesdense.inference import counts_of, fit, fit_observations
 from bayesdense.jobs import Job, job_function
 from bayesdense.jobs.seeds import seeds_of
-from bayesdense.names import CHAIN, CI_PROB, DRAW, INNER_CI_PROB
+from bayesdense.names import CHAIN, CI_PROB, DRAW, INNER_CI_PROB, STUDY_RHAT
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec, spec_from_dict
@@ -31,6 +32,8 @@ from bayesdense.summary import strict, summarize
 type Result = dict[str, Any]
 #: Digits of log densities at draws: far below their Monte Carlo error.
 _DIGITS: Final = 6
+#: How much longer a fit is made whose chains do not agree.
+_LONGER: Final = 3
 #: Dates at which trends are read to be drawn: about a week apart in a year, three in a few.
 _DATES: Final = 49
 
@@ -52,7 +55,7 @@ def hypothesis(job: Job) -> Result:
     spec, dataset = _about(job)
     check_evidence = job.params["check"]
     seed, of_bridge, of_smc = seeds(job, 3)
-    fitted = fit(spec, dataset, seed=seed, cores=1, **job.params["length"])
+    fitted = agreeing(partial(fit, spec, dataset, seed=seed, cores=1), job.params["length"])
     data, checks = observe(fitted.spec, dataset), check(fitted)
     summary = summarize(fitted, checks)
     family, llm = leave_one_out(fitted, "family"), leave_one_out(fitted, "llm")
@@ -62,7 +65,7 @@ def hypothesis(job: Job) -> Result:
             "growth_rate_per_year": summary["growth_rate_per_year"],
             "doubling_time_days": summary["doubling_time_days"],
             "trend_log_density": trend_curve(fitted),
-            "checks": _verdict(checks),
+            "checks": _verdict(checks) | {"draws": fitted.posterior.sizes[DRAW]},
             "family": as_json(family),
             "llm": as_json(llm),
             "failed_families": {
@@ -151,15 +154,27 @@ def told_of_blocks(
 def _fit(job: Job, spec: ModelSpec, data: Observations, dataset: Dataset, seed: int) -> Fit:
     """Fit without what a refit is not asked for."""
     about = dataset.summary() | counts_of(data)
-    return fit_observations(
-        spec,
-        data,
-        about=about,
-        seed=seed,
-        cores=1,
-        log_likelihood=False,
-        **job.params["length"],
+    make = partial(
+        fit_observations, spec, data, about=about, seed=seed, cores=1, log_likelihood=False
     )
+    return agreeing(make, job.params["length"])
+
+
+def agreeing(make: Callable[..., Fit], length: Mapping[str, int]) -> Fit:
+    """Fit, and three times as long if the chains do not agree; the second fit counts as it is.
+
+    Parameters
+    ----------
+    make
+        Makes a fit of `draws`, `tune` and `chains`.
+    length
+        These three.
+    """
+    fitted = make(**length)
+    rhat = sampling(fitted)["max_rhat"]
+    if rhat is None or rhat <= STUDY_RHAT:
+        return fitted
+    return make(**{**length, "draws": _LONGER * length["draws"], "tune": _LONGER * length["tune"]})
 
 
 def _evidence(fitted: Fit, data: Observations, seed: int) -> Result:
@@ -232,10 +247,11 @@ def _verdict(checks: Checks) -> Result:
 
 
 def sampling(fitted: Fit) -> Result:
-    """Convergence of a refit."""
+    """Length and convergence of a refit."""
     found = convergence(group_draws(fitted).globals_)
     stats = fitted.group("sample_stats")
     return {
+        "draws": fitted.posterior.sizes[DRAW],
         "max_rhat": found.r_hat.value if found.r_hat else None,
         "divergences": int(stats["diverging"].sum()) if "diverging" in stats else None,
     }

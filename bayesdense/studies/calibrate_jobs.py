@@ -27,6 +27,7 @@ from bayesdense.names import (
     LLM,
     LOSS_OBS,
     RUN,
+    STUDY_RHAT,
 )
 from bayesdense.observations import Observations, trend_on
 from bayesdense.point import PointEstimate, point_estimate
@@ -44,8 +45,7 @@ from bayesdense.trends.exponential import EXPONENTIAL
 
 #: Probabilities of the intervals that are counted.
 PROBS: Final = (INNER_CI_PROB, 0.8, CI_PROB)
-#: Where the sampler has trouble above it; divergences as a share of the draws.
-MOST_RHAT: Final = 1.02
+#: Share of divergences among the draws above which the sampler has trouble.
 MOST_DIVERGENT: Final = 0.001
 #: How much longer the next fits are where one had trouble; of mere divergences, which length does
 #: not mend, there are no more than the second number.
@@ -183,7 +183,7 @@ def trouble_of(
 ) -> list[str]:
     """Names of what is wrong with the sampling; what is no number is wrong."""
     fine = {
-        "rhat": rhat is not None and rhat <= MOST_RHAT,
+        "rhat": rhat is not None and rhat <= STUDY_RHAT,
         "ess": least_ess is not None and least_ess >= LEAST_ESS,
         _DIVERGENCES: divergences is not None and divergences <= MOST_DIVERGENT * n_draws,
     }

@@ -25,7 +25,7 @@ from bayesdense.comparison.verdict import Pair, Scores, beaten_by, pairs, poster
 from bayesdense.errors import BayesdenseError
 from bayesdense.files import write_text_atomic
 from bayesdense.jobs import Job, JobFunction, Results, run_jobs
-from bayesdense.names import DEFAULT_SEED
+from bayesdense.names import DEFAULT_SEED, STUDY_RHAT
 from bayesdense.observations import LLMData, observe
 from bayesdense.result_files import read_result
 from bayesdense.spec import load_spec
@@ -49,8 +49,6 @@ KINDS: Final[Mapping[str, float | None]] = {
 }
 #: Fits of worlds are short: what is judged are counts.
 _LENGTH: Final = Length(draws=500, tune=300, chains=4)
-#: R-hat above which a fit is told.
-MOST_RHAT: Final = 1.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -361,7 +359,7 @@ def summarize_worlds(
             for kind, part in of.items()
         },
         "max_rhat": max(rhats, default=None),
-        "n_worlds_above_rhat": sum(rhat > MOST_RHAT for rhat in rhats),
+        "n_worlds_above_rhat": sum(rhat > STUDY_RHAT for rhat in rhats),
         "n_failed_bridges": sum(len(row["failed_bridges"]) for row in whole),
     }
 
