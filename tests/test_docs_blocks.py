@@ -78,6 +78,7 @@ LEFT_OUT = {
     "--repeat-of studies/": "one fit has no ranks that are judged",
     "--weights studies/": "chains this short give no weights of leave-future-out",
     "uv run sphinx-build": "`.ci/run` does, as it takes two minutes",
+    "tests/faults.py $part": "it kills commands for an hour",
 }
 
 
