@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -41,8 +42,6 @@ from bayesdense.studies.bookkeeping import made_with
 
 LENGTH = ("--draws", "50", "--tune", "50", "--chains", "2", "--quiet")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "COLUMNS": "80"}
-#: Drawn given the parameters in compiled loops whose last bits hang on where arrays lie in memory.
-ROUNDED = ("log_effective_params", "log_density", "score")
 #: Seconds after which a command that does not end is a loss, too.
 PATIENCE = 3600
 
@@ -217,13 +216,8 @@ def posterior(fit: Fit) -> dict[str, bytes]:
 
 
 def same(found: Fit, wanted: Fit) -> bool:
-    """Whether two fits hold the same numbers, those of `ROUNDED` but for their last bits."""
-    one, other = posterior(found), posterior(wanted)
-    exact = {name for name in one.keys() | other.keys() if name.split("/")[-1] not in ROUNDED}
-    return all(one.get(name) == other.get(name) for name in exact) and all(
-        np.allclose(np.frombuffer(one[name]), np.frombuffer(other[name]), rtol=1e-12, atol=1e-12)
-        for name in one.keys() - exact
-    )
+    """Whether two fits hold the same numbers, bit for bit."""
+    return posterior(found) == posterior(wanted)
 
 
 def jobs_of(out: Path) -> dict[str, bytes]:
@@ -398,10 +392,11 @@ def damage(room: Path, cases: int, rng: np.random.Generator) -> dict[str, Any]:
     known = {key: outcome.result for key, outcome in read_outcomes(out / "jobs", jobs).items()}
     assert len(known) == len(jobs)
     for case in range(cases):
-        path = files[case % len(files)]
+        turn, which = divmod(case, len(files))
+        path, cut = files[which], turn % 2 == 0
         content = path.read_bytes()
-        path.write_bytes(_damaged(content, rng, cut=case % 2 == 0))
-        kind = "truncated" if case % 2 == 0 else "bit flipped"
+        path.write_bytes(_damaged(content, rng, cut=cut))
+        kind = "truncated" if cut else "bit flipped"
         name = path.name if path.parent != out / "jobs" else "job file"
         try:
             same = posterior(load_fit(fit)) == wanted
@@ -440,7 +435,13 @@ def disk(folder: Path, kibibytes: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)  # fits may be open still
+
+
+def last_line(told: str, room: Path) -> str:
+    """What a verb said last, without names of this machine."""
+    line = told.strip().splitlines()[-1].replace(str(room), "")
+    return line.replace(f" on {platform.node()}", " on HOST")
 
 
 def surroundings(room: Path, _: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -458,11 +459,8 @@ def surroundings(room: Path, _: int, rng: np.random.Generator) -> dict[str, Any]
     }  # fmt: skip
     for words in (verbs["fit"](room), verbs["sweep"](room)):
         undisturbed(room, *words)
-    wanted, kept, table = (
-        posterior(load_fit(fit)),
-        jobs_of(room / "sweep"),
-        table_of(room / "sweep"),
-    )
+    wanted, kept = load_fit(fit), jobs_of(room / "sweep")
+    table = table_of(room / "sweep")
 
     def told_of(what: str, verb: str, at: Path, status: int, said: str, **env: str) -> None:
         words = verbs[verb](at)
@@ -470,8 +468,8 @@ def surroundings(room: Path, _: int, rng: np.random.Generator) -> dict[str, Any]
         assert (code, said in err, "Traceback" in err) == (status, True, False), (code, err)
         assert same(load_fit(at / "fit"), wanted)
         assert kept.items() <= (jobs_of(at / "sweep") or kept).items()
-        line = err.strip().splitlines()[-1] if status else ""
-        found.setdefault(what, {})[verb] = {"status": code, "said": line.replace(str(room), "")}
+        said = last_line(err, room) if status == 2 else ""
+        found.setdefault(what, {})[verb] = {"status": code, "said": said}
 
     size = sum(path.stat().st_size for path in fit.iterdir()) // 1024 + 200
     with disk(room / "full", size) as at:
@@ -487,9 +485,7 @@ def surroundings(room: Path, _: int, rng: np.random.Generator) -> dict[str, Any]
         (at / "filler").write_bytes(b"\0" * (free.f_bavail * free.f_frsize))
         code, err = fork(at, *verbs["sweep"](at)).end()
         assert code == 2 and "No space left on device" in err, (code, err)
-        found["full disk"]["sweep"] = {
-            "status": code, "said": err.strip().splitlines()[-1].replace(str(room), "")
-        }  # fmt: skip
+        found["full disk"]["sweep"] = {"status": code, "said": last_line(err, room)}
         (at / "filler").unlink()
         (at / "fit" / "fit.nc").unlink()
         undisturbed(at, *verbs["sweep"](at))
@@ -503,15 +499,14 @@ def surroundings(room: Path, _: int, rng: np.random.Generator) -> dict[str, Any]
         nowhere = {"TMPDIR": str(at), "TEMP": str(at), "TMP": str(at), "HOME": str(at)}
         for verb, status in (("fit", 1), ("report", 0), ("sweep", 1)):
             told_of("unwritable TMPDIR and HOME", verb, room, status, "", **nowhere)
+    (room / "two").mkdir()
     for verb in ("fit", "sweep"):
-        shutil.rmtree(room / "two", ignore_errors=True)
-        (room / "two").mkdir()
         first = fork(room / "two" / verb, *verbs[verb](room / "two"))
         first.until(lambda v=verb: (room / "two" / v / ".lock").exists())
         code, err = fork(room, *verbs[verb](room / "two")).end()
         assert code == 2 and "another run is using it" in err, (code, err)
-        said = err.strip().splitlines()[-1].replace(str(room), "")
-        found.setdefault("two runs on one folder", {})[verb] = {"status": code, "said": said}
+        said = {"status": code, "said": last_line(err, room)}
+        found.setdefault("two runs on one folder", {})[verb] = said
         first.end()
     assert load_fit(room / "two" / "fit").seed == load_fit(fit).seed
     assert table_of(room / "two" / "sweep") == table
