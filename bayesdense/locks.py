@@ -53,7 +53,10 @@ def sole_use(
             "write elsewhere with --out"
         ) from None
     except OSError as err:
-        raise error(f"{path}: cannot be locked: {err.strerror or err}") from err
+        raise error(
+            f"{path}: cannot be locked: {err.strerror or err}; make the folder writable, or write "
+            "elsewhere with --out"
+        ) from err
     try:
         with contextlib.suppress(OSError):  # a courtesy to whoever is refused
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")

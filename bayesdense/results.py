@@ -169,7 +169,11 @@ class Fit:
             try:
                 _write_folder(path, self.tree, content)
             except (OSError, ValueError) as err:
-                raise FitFolderError(f"{path}: the fit could not be written: {err}") from err
+                reason = getattr(err, "strerror", None) or err
+                raise FitFolderError(
+                    f"{path}: the fit could not be written: {reason}; mend that, or give another "
+                    "folder with --out"
+                ) from err
         return path
 
 
@@ -360,7 +364,10 @@ def add_file(folder: str | Path, name: str, content: bytes) -> Path:
         try:
             replace_files(path, {name: _bytes(content)}, keep=True)
         except OSError as err:
-            raise FitFolderError(f"{file}: cannot be written: {err.strerror or err}") from err
+            raise FitFolderError(
+                f"{file}: cannot be written: {err.strerror or err}; the fit is as it "
+                "was: mend that, or write to another file with --out"
+            ) from err
     return file
 
 

@@ -99,4 +99,7 @@ def write_ledger(out: Path, ledger: Ledger) -> None:
     try:
         write_text_atomic(path, ledger.to_json() + "\n")
     except OSError as err:
-        raise JobError(f"{path}: cannot be written: {err.strerror or err}") from err
+        raise JobError(
+            f"{path}: cannot be written: {err.strerror or err}; finished jobs are kept: mend that, "
+            "and go on with --resume"
+        ) from err
