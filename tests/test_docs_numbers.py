@@ -250,7 +250,14 @@ def test_compare_with_the_future() -> None:
     assert f"at most {most}, errors {errors}" in page
     checks = {one["name"]: one["checks"] for one in compared["hypotheses"]}
     assert sum(each["n_longer"] for each in checks.values()) == longer["jobs"] == 8
-    assert f"its R-hat is {checks['break_free']['max_rhat']:.3f}" in page
+    before = first["break_free"]
+    now = next(d for d in rest if (d["a"], d["b"]) == ("exponential", "break_free"))
+    moved = abs(now["log_bayes_factor"] - before["log_bayes_factor_of_exponential"])
+    for text in (
+        f"its R-hat is {checks['break_free']['max_rhat']:.3f} ({before['max_rhat']:.3f} before)",
+        f"moved its log Bayes factor by {short(moved, 1)} nats",
+    ):
+        assert text in page
     assert checks["break_free"]["status"] == "fail"
 
 
