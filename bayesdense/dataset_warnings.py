@@ -6,7 +6,7 @@ from datetime import date
 from typing import Final
 
 from bayesdense.reading import Table
-from bayesdense.wording import listing, show
+from bayesdense.wording import counted, listing, show
 
 FEW_LLMS: Final = 20
 FEW_FAMILIES: Final = 10
@@ -58,7 +58,8 @@ def _llm_warnings(llms: Table) -> Iterator[str]:
     names, families = llms.text("llm"), llms.text("family")
     alone = [names[i] or "" for i in base if families[i] is None]
     if len(base) < FEW_LLMS:
-        yield f"Only {len(base)} LLMs (fewer than {FEW_LLMS}): expect a wide interval for growth."
+        known = counted(len(base), "LLM")
+        yield f"Only {known} (fewer than {FEW_LLMS}): expect a wide interval for growth."
     if alone:
         yield (
             f"{llms.spec.file}: {len(alone)} of {len(base)} LLMs have no family, "
@@ -67,7 +68,7 @@ def _llm_warnings(llms: Table) -> Iterator[str]:
     n_families = len({families[i] for i in base if families[i] is not None}) + len(alone)
     if n_families < FEW_FAMILIES:
         yield (
-            f"Only {n_families} families (fewer than {FEW_FAMILIES}): "
+            f"Only {counted(n_families, 'family')} (fewer than {FEW_FAMILIES}): "
             "growth rests on differences between families."
         )
     dates = [day for i in base if isinstance(day := llms.columns["release_date"][i], date)]

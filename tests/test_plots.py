@@ -15,6 +15,7 @@ import pytest
 from fake_fit import DATES, WINDOW, fake_fit
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from program import hold, invoke
 
 import bayesdense as bd
@@ -25,7 +26,7 @@ from bayesdense.laws import chinchilla_loss
 from bayesdense.names import DAYS_PER_MONTH, DAYS_PER_YEAR, PLOT_KINDS
 from bayesdense.plots import style
 from bayesdense.plots.baseline import fitted_dataset
-from bayesdense.plots.growth import doubling_time_table, growth_table
+from bayesdense.plots.growth import doubling_time_table, draw_doubling_time, growth_table
 from bayesdense.plots.kinds import KINDS, draw, figure, figure_table, records
 from bayesdense.plots.labels import label_points, short
 from bayesdense.plots.loss_law import loss_residuals_table, mean_loss, run_rows
@@ -77,10 +78,18 @@ def test_every_figure_of_every_fit(name: str) -> None:
     for kind in [kind for kind in PLOT_KINDS if kind not in lacking]:
         drawn = draw(made, kind)
         drawn.figure.savefig(io.BytesIO(), format="svg")
+        lacks_room = _beyond_the_edges(drawn.figure)  # but for a millimetre
+        assert max(lacks_room) < 0.04, (kind, lacks_room)
         assert len(drawn.table), kind
         assert drawn.description.endswith("."), kind
         assert "nan" not in drawn.description, kind
         json.dumps(records(drawn.table), allow_nan=False)
+
+
+def _beyond_the_edges(figure: Figure) -> list[float]:
+    """How far legends, labels and ticks stick out to each side, inches."""
+    found, page = figure.get_tightbbox(), figure.bbox_inches
+    return [page.x0 - found.x0, page.y0 - found.y0, found.x1 - page.x1, found.y1 - page.y1]
 
 
 def test_kinds_are_those_that_are_named() -> None:
@@ -170,6 +179,9 @@ def test_a_doubling_time_that_may_be_endless_says_so() -> None:
     assert math.isinf(table.query("layer == 'interval'")["upper"].iloc[-1])
     times = table.query("layer == 'posterior'")
     assert np.trapezoid(times["density"], times["months"]) < 1.0 - none
+    table.loc[table["layer"] == "median", "months"] = 400.0  # leaves the densities their room
+    right = draw_doubling_time(table, Figure().add_subplot()).get_xlim()[1]
+    assert right < 1.05 * times["months"].max()
 
 
 def test_the_paper_is_at_its_value(fit: Fit) -> None:

@@ -37,8 +37,9 @@ from bayesdense.statements import format_number
 SIZE: Final = (7.2, 3.4)
 _POINTS: Final = 400
 _MONTHS_PER_YEAR: Final = DAYS_PER_YEAR / DAYS_PER_MONTH
-#: Doubling times are drawn up to the 95 % interval's end times this, and to ten years at most.
-_BEYOND, _MOST_MONTHS = 1.5, 120.0
+#: Doubling times are drawn up to the largest end of an interval times this (the second where there
+#: is no upper end), and to ten years at most.
+_BEYOND, _BEYOND_OPEN, _MOST_MONTHS = 1.5, 4.0, 120.0
 PAPER_GROWTH: Final = PAPER_SLOPE_PER_DAY * DAYS_PER_YEAR
 PAPER_MONTHS: Final = LOG_2 / PAPER_SLOPE_PER_DAY / DAYS_PER_MONTH
 
@@ -84,7 +85,8 @@ def doubling_time_table(fit: Fit) -> pd.DataFrame:
     growth, doubling = derive.growth_rate(fit), derive.doubling_time(fit)
     ends = {prob: doubling.interval(prob) for prob in (INNER_CI_PROB, CI_PROB)}
     finite = [end for pair in ends.values() for end in pair if math.isfinite(end)]
-    reach = _BEYOND * max([*finite, PAPER_MONTHS * DAYS_PER_MONTH]) / DAYS_PER_MONTH
+    beyond = _BEYOND if len(finite) == 2 * len(ends) else _BEYOND_OPEN
+    reach = beyond * max([*finite, PAPER_MONTHS * DAYS_PER_MONTH]) / DAYS_PER_MONTH
     months = np.linspace(0.0, min(reach, _MOST_MONTHS), _POINTS + 1)[1:]
     return layers(
         {
@@ -235,8 +237,9 @@ def draw_growth(table: pd.DataFrame, ax: Axes, *, title: str = "") -> Axes:
 
 def draw_doubling_time(table: pd.DataFrame, ax: Axes, *, title: str = "") -> Axes:
     """Draw a `doubling_time_table`."""
-    months = table["months"].to_numpy()
-    ax.set_xlim(0.0, float(months[np.isfinite(months)].max()) * 1.02)
+    # A median far out, where growth is hardly told from none, would leave the densities no room.
+    shown = table[table["layer"] != "median"]["months"].to_numpy()
+    ax.set_xlim(0.0, float(shown[np.isfinite(shown)].max()) * 1.02)
     _draw(ax, table, "months", f"the paper: {PAPER_MONTHS:.1f} months")
     none = float(layer(table, "chance")["p_none"].iloc[0])
     if none > 0.0:
@@ -268,7 +271,7 @@ def _draw(ax: Axes, table: pd.DataFrame, column: str, paper_label: str) -> None:
         ax.plot(ends, [-0.06 * top] * 2, color=BLUE, linewidth=width, solid_capstyle="butt",
                 label=f"{prob:.0%} interval".replace("%", " %"))  # fmt: skip
     median = float(layer(table, "median")[column].iloc[0])
-    if math.isfinite(median):
+    if ax.get_xlim()[0] <= median <= ax.get_xlim()[1]:
         ax.plot(median, -0.06 * top, "o", color=INK, markersize=4.5, label="median")
     paper = float(layer(table, "paper")[column].iloc[0])
     ax.axvline(paper, color=VERMILLION, linestyle="-.", linewidth=1.2, label=paper_label)

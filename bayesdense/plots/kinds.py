@@ -142,13 +142,15 @@ def _alone(
     draw_on: Callable[[Fit, pd.DataFrame, Axes], Axes],
     describe: Callable[[pd.DataFrame], str],
     size: tuple[float, float] = (WIDTH, HEIGHT),
+    *,
+    has_names: bool = False,
 ) -> Kind:
-    """A figure of one panel."""
+    """A figure of one panel, with names placed in it or none."""
 
     def draw_figure(fit: Fit, rows: pd.DataFrame) -> Figure:
         made, ax = new_figure(size)
         draw_on(fit, rows, ax)
-        if ax.texts:
+        if has_names:
             made.set_layout_engine("none")  # names have been placed for the layout that there is
         return made
 
@@ -210,6 +212,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             lambda _, rows, ax: sizes.draw_sizes(rows, ax),
             sizes.describe_sizes,
             sizes.SIZE,
+            has_names=True,
         ),
         "densities": Kind(
             lambda fit, _: sizes.densities_table(fit),
