@@ -430,6 +430,40 @@ def test_kills() -> None:
     assert f"all {through} sweeps ended with" in said("docs/explanation/faults.md")
 
 
+def test_other_faults() -> None:
+    page = "docs/explanation/faults.md"
+    found = {part: told["found"] for part, told in evidence("faults").items()}
+    assert all(told["lost"] == 0 for told in evidence("faults").values())
+    pressed = found["ctrl_c"]
+    assert pressed["at any moment"] == pressed["status 130"]
+    assert f"{pressed['status 130']} times at random moments of" in said(page)
+    damaged = {
+        f"{row[0]} {how}: {cell.split(' ', 1)[1]}": int(cell.split()[0])
+        for row in rows(page, "## Damage")
+        for how, cell in zip(("truncated", "bit flipped"), row[1:], strict=True)
+    }
+    assert damaged == found["damage"]
+    told = {
+        (what, verb): f"{one['status']}" + one["said"].replace("error: ", "", 1).partition(":")[1]
+        for what, verbs in found["surroundings"].items()
+        for verb, one in verbs.items()
+    }
+    table = rows(page, "## Disks, folders, clocks")
+    assert {(row[0], row[1]): row[2].split(" ")[0] for row in table} == told
+    for row in table:
+        said_last = found["surroundings"][row[0]][row[1]]["said"]
+        assert said_last.endswith(row[2].partition(": ")[2])
+    forty = found["forty"]
+    assert (forty["tables_differ"], forty["failed_jobs"]) == (0, 0)
+    for text in (
+        f"The same sweep of {forty['n_jobs']} jobs",
+        f"worker processes of which {forty['processes']['workers killed']} were killed",
+        f"dask cluster of which {forty['dask']['workers killed']} workers were killed",
+        f"interrupted {forty['interrupted and resumed']['times']} times",
+    ):
+        assert text in said(page)
+
+
 # --- calibrate --------------------------------------------------------------------------------
 
 
