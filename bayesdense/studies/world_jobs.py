@@ -1,6 +1,7 @@
 """Jobs of the study of made-up worlds: one world under one hypothesis."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from bayesdense.comparison import lfo
 from bayesdense.comparison.evidence import log_marginal_likelihood
 from bayesdense.comparison.hiding import without_scores
 from bayesdense.comparison.pointwise import leave_one_out
-from bayesdense.comparison.tasks import as_json, sampling, seeds, told_of_blocks
+from bayesdense.comparison.tasks import agreeing, as_json, sampling, seeds, told_of_blocks
 from bayesdense.errors import BayesdenseError
 from bayesdense.inference import counts_of, fit_observations
 from bayesdense.jobs import Job, job_function
@@ -84,15 +85,16 @@ def _made(job: Job) -> Observations:
 def _fit(job: Job, seen: Observations, seed: int, *, log_likelihood: bool = True) -> Fit:
     """Fit a job's hypothesis to (part of) its world."""
     spec, dataset, _ = observed_by(job)
-    return fit_observations(
+    make = partial(
+        fit_observations,
         spec.with_options(quadrature_spacing=_SPACING) if spec.is_joint else spec,
         seen,
         about=dataset.summary() | counts_of(seen),
         seed=seed,
         cores=1,
         log_likelihood=log_likelihood,
-        **job.params["length"],
     )
+    return agreeing(make, job.params["length"])
 
 
 def _in_closed_form(
