@@ -318,7 +318,9 @@ def test_worlds() -> None:
         found[kind]["break_known"]["range"] for kind in ("break2", "break3")
     )
     assert f"expect {low} to {high} and {low3} to {high3} of ten" in page
-    assert f"at most {made['summary']['max_rhat']:.3f}, and no bridge failed" in page
+    assert (
+        f"at most {made['summary']['max_rhat']:.3f} (one fit in 200 was made longer for it)" in page
+    )
     assert made["summary"]["n_failed_bridges"] == 0
 
 
