@@ -36,12 +36,12 @@ SCHEMA_VERSION: Final = 1
 #: bulk ESS near 1,000 on `densing`; the seed is recorded and printed.
 DEFAULT_DRAWS: Final = 1000
 DEFAULT_TUNE: Final = 250
-#: R-hat up to which a fit of a study is taken as it is; a longer one is made of what is above.
-STUDY_RHAT: Final = 1.02
 DEFAULT_CHAINS: Final = 4
 DEFAULT_SEED: Final = 20250901
 #: Draws a chain where a study fits many times: medians to a fortieth of the interval's width.
 STUDY_DRAWS: Final = 500
+#: R-hat up to which a fit of a study is taken as it is; a longer one is made of what is above.
+STUDY_RHAT: Final = 1.02
 #: Least and most of what a fit may be asked for, and most draws of all chains together: every
 #: posterior is known well enough by fewer, and memory holds them. NetCDF holds no larger seed.
 MOST_DRAWS: Final = 100_000

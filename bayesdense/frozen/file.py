@@ -15,6 +15,7 @@ from bayesdense._version import __version__
 from bayesdense.errors import BayesdenseError
 from bayesdense.files import write_text_atomic
 from bayesdense.fit_attributes import ATTRIBUTES, attribute
+from bayesdense.fit_file import check_draws, spec_of
 from bayesdense.names import (
     BENCHMARK,
     CHAIN,
@@ -26,7 +27,7 @@ from bayesdense.names import (
 )
 from bayesdense.newcomers import require_laws
 from bayesdense.result_files import read_result
-from bayesdense.results import Fit, check_draws, spec_of
+from bayesdense.results import Fit
 from bayesdense.summary import strict
 from bayesdense.trends import trend_named
 from bayesdense.wording import json_text, printable

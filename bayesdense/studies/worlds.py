@@ -266,6 +266,7 @@ def _judged(there: _Worlds, kind: str, k: int, results: Results) -> dict[str, An
         "failed_bridges": [r for r, f in found.items() if f["log_ml"]["value"] is None],
         "failed_families": {r: len(one.failed) for r, one in families.items() if one.failed},
         "max_rhat": {r: f["max_rhat"] for r, f in found.items()},
+        "longer": [r for r, f in found.items() if f.get("draws", 0) > _LENGTH.draws],
         "divergences": {r: f["divergences"] for r, f in found.items() if f["divergences"]},
     }  # fmt: skip
 
