@@ -155,6 +155,10 @@ def report(
     An older report of the fit is replaced.
     """
     began = time.perf_counter()
+    # First: on import it looks for JAX, and where that is missing reads the source of all that
+    # imports it, which takes the longer the more there is
+    import arviz_stats  # noqa: F401
+
     from bayesdense.dataset import load_dataset
     from bayesdense.manifest import REPORT_NAME
     from bayesdense.report import report_html, write_report

@@ -1,6 +1,7 @@
 """The paper's estimate beside a fit: of the dataset that was fitted, where it is at hand."""
 
 import logging
+from functools import cache
 from typing import cast
 
 from bayesdense.catalog import dataset_names
@@ -15,6 +16,12 @@ from bayesdense.wording import printable
 _LOG = logging.getLogger(__name__)
 #: Dataset of the paper's LLMs, and that of the densities that the paper drew.
 _SCORES, PUBLISHED = "densing", "densing-published"
+
+
+@cache
+def _shipped(name: str) -> Dataset:
+    """Read a dataset that ships with the package, once for all figures."""
+    return load_dataset(name)
 
 
 def fitted_dataset(fit: Fit, dataset: Dataset | None = None) -> Dataset | None:
@@ -38,7 +45,7 @@ def fitted_dataset(fit: Fit, dataset: Dataset | None = None) -> Dataset | None:
         return dataset
     if about["name"] not in dataset_names():
         return None
-    shipped = load_dataset(about["name"])
+    shipped = _shipped(about["name"])
     return shipped if shipped.digest == about["digest"] else None
 
 
@@ -51,8 +58,8 @@ def paper_records(fit: Fit, dataset: Dataset | None = None) -> PointEstimate | N
     fitted = fitted_dataset(fit, dataset)
     if fitted is None:
         return None
-    if fitted.name == _SCORES and fitted.digest == load_dataset(_SCORES).digest:
-        fitted = load_dataset(PUBLISHED)
+    if fitted.name == _SCORES and fitted.digest == _shipped(_SCORES).digest:
+        fitted = _shipped(PUBLISHED)
     try:
         return estimate_of(fit, fitted, n_permutations=1)  # the null is not drawn
     except BayesdenseError as error:

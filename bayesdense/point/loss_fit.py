@@ -5,11 +5,12 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import least_squares, nnls
+from scipy.optimize import nnls
 
 from bayesdense import laws
 from bayesdense.arrays import Floats
 from bayesdense.errors import BayesdenseError
+from bayesdense.point.descent import descend
 
 type LawKind = Literal["additive", "chinchilla"]
 type Mode = Literal["best", "params_steeper", "tokens_steeper"]
@@ -19,7 +20,6 @@ _START_EXPONENTS = np.geomspace(0.03, 1.2, 7)
 _EXPONENT_BOUNDS = (0.005, 5.0)
 #: Two ends are one optimum when no log parameter differs by more.
 _SAME_OPTIMUM = 1e-3
-_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,17 +200,8 @@ def _descend(problem: _Problem, alpha: float, beta: float) -> Floats | None:
     try:
         # Losses near the ends of the floats overflow in squares: then nothing converges.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            result = least_squares(
-                problem.residuals,
-                problem.start(alpha, beta),
-                problem.jacobian,
-                bounds=problem.bounds(),
-                x_scale="jac",
-                ftol=_TOLERANCE,
-                xtol=_TOLERANCE,
-                gtol=_TOLERANCE,
-                max_nfev=2000,
-            )
+            start = problem.start(alpha, beta)
+        result = descend(problem.residuals, problem.jacobian, start, problem.bounds())
     except (ValueError, RuntimeError, np.linalg.LinAlgError):
         return None
     return np.asarray(result.x) if result.success else None

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.optimize import least_squares, nnls
+from scipy.optimize import nnls
 
 from bayesdense import elementary, score_maps
 from bayesdense.arrays import Floats
+from bayesdense.point.descent import descend
 
-_TOLERANCE = 1e-12
 #: The search stays inside its bounds: a floor of 1e-30 is one of 0.
 _NO_FLOOR = 1e-12
 
@@ -122,16 +122,6 @@ def _descend(loss: Floats, score: Floats, slope: float, midpoint: float, width: 
     margin = 3.0 * width
     lower = [0.0, 1e-6, np.log(0.01 / width), loss.min() - margin]
     upper = [1.0, 5.0, np.log(1e3 / width), loss.max() + margin]
-    result = least_squares(
-        _residuals,
-        start,
-        _jacobian,
-        bounds=(lower, upper),
-        args=(loss, score),
-        x_scale="jac",
-        ftol=_TOLERANCE,
-        xtol=_TOLERANCE,
-        gtol=_TOLERANCE,
-        max_nfev=3000,
-    )
+    bounds = np.array(lower), np.array(upper)
+    result = descend(_residuals, _jacobian, np.array(start), bounds, args=(loss, score))
     return np.asarray(result.x)
