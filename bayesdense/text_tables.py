@@ -1,7 +1,7 @@
 """Tables of a fit for people: growth in every unit, size and density of every LLM."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -38,14 +38,14 @@ def llm_table(fit: Fit) -> pd.DataFrame:
 def llm_text_table(fit: Fit) -> pd.DataFrame:
     """Tabulate every LLM for people: digits limited by Monte Carlo error, bounds in words."""
     table = derive.llm_estimates(fit)
-    errors = {stem: _relative_errors(fit, stem) for stem in ("effective_params", "density")}
+    errors = _relative_errors(fit)
     rows = [
         {
             "llm": printable(str(row[LLM].item())),
             "released": str(row["release_date"].item()),
             "parameters": _count(row["n_params"].item()),
-            "effective size": _cell(row, "effective_params", errors, k, format_count),
-            "density": _cell(row, "density", errors, k, format_number),
+            "effective size": _cell(row, "effective_params", errors[k], format_count),
+            "density": _cell(row, "density", errors[k], format_number),
             "note": _note(row),
         }
         for k, row in enumerate(table.isel({LLM: k}) for k in range(table.sizes[LLM]))
@@ -77,12 +77,12 @@ def growth_text_table(fit: Fit) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_GROWTH_COLUMNS)
 
 
-def _relative_errors(fit: Fit, stem: str) -> list[list[float]]:
-    """Relative Monte Carlo errors of median, lower and upper end by LLM, from the log draws."""
-    name = f"log_{stem}"
-    if name not in fit.posterior:
-        return []
-    draws = fit.posterior[name]
+def _relative_errors(fit: Fit) -> list[list[float]]:
+    """Relative Monte Carlo errors of median, lower and upper end by LLM, from the log draws.
+
+    Those of a size and of its density are one: they differ by the actual size, which is known.
+    """
+    draws = fit.posterior["log_density"]
     errors = [quantile_mcse(draws, prob).values for prob in (0.5, *tails(CI_PROB))]
     result: list[list[float]] = np.stack(errors, axis=1).tolist()
     return result
@@ -91,8 +91,7 @@ def _relative_errors(fit: Fit, stem: str) -> list[list[float]]:
 def _cell(
     row: xr.Dataset,
     stem: str,
-    errors: Mapping[str, Sequence[Sequence[float]]],
-    k: int,
+    errors: Sequence[float],
     write: "Writer",
 ) -> str:
     """Write `median (lower to upper)`; blank where unknown."""
@@ -101,7 +100,7 @@ def _cell(
         return ""
     median, lower, upper = (
         write(value, value * error) if math.isfinite(value) else "inf"
-        for value, error in zip(values, errors[stem][k], strict=True)
+        for value, error in zip(values, errors, strict=True)
     )
     return f"{median} ({lower} to {upper})"
 
