@@ -114,8 +114,9 @@ class Scope:
         D0, and the convention by which the reference runs count; None without reference runs.
     feedback
         Whether the LLMs' scores inform law and map ("joint") or not ("cut"); None without either.
-    n_llms, n_lower_bound_only, n_upper_bound_only
-        Numbers of LLMs, and of those whose scores bound their size from one side only.
+    n_llms, n_lower_bound_only, n_upper_bound_only, n_no_bound
+        Numbers of LLMs, of those whose scores bound their size from below or from above only, and
+        of those where they do neither.
     tokens_beyond
         D0 over the largest training set of the reference runs, 0 without any.
     n_far, largest_reference
@@ -130,6 +131,7 @@ class Scope:
     n_llms: int
     n_lower_bound_only: int
     n_upper_bound_only: int
+    n_no_bound: int
     tokens_beyond: float
     n_far: int
     largest_reference: float
@@ -219,15 +221,19 @@ def _mismatch(scope: Scope) -> str:
 
 
 def _bounds(scope: Scope) -> str:
-    """Count the LLMs whose scores bound their size from one side only."""
-    return " ".join(
+    """Count the LLMs whose scores bound their size from one side only, or from none."""
+    sides = [
         f"{count} of {scope.n_llms} LLMs {_has_only(side, count)} on their size: {why}."
         for side, count, why in (
             ("a lower", scope.n_lower_bound_only, "no size is too large for their scores"),
             ("an upper", scope.n_upper_bound_only, "no size is too small for their scores"),
         )
         if count
-    )
+    ]
+    if count := scope.n_no_bound:
+        have = "has" if count == 1 else "have"
+        sides.append(f"{count} of {scope.n_llms} LLMs {have} none: any size fits their scores.")
+    return " ".join(sides)
 
 
 def _has_only(side: str, count: int) -> str:

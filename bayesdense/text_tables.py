@@ -122,9 +122,12 @@ def _note(row: xr.Dataset) -> str:
     """Say in words what bounds an LLM's size and how far it lies beyond the reference runs."""
     notes = []
     bound = _count(row["data_lower_bound"].item())
-    if row["lower_bound_only"].item():
+    is_lower, is_upper = row["lower_bound_only"].item(), row["upper_bound_only"].item()
+    if is_lower and is_upper:
+        notes.append("no bound: its scores fit any size")
+    elif is_lower:
         notes.append(f"lower bound only{f', at least {bound}' if bound else ''}")
-    if row["upper_bound_only"].item():
+    elif is_upper:
         notes.append("upper bound only")
     beyond = row["extrapolation"].item()
     if beyond > FAR and math.isfinite(beyond):

@@ -21,6 +21,8 @@ import bayesdense
 from bayesdense import derive
 from bayesdense.checks import check
 from bayesdense.errors import BayesdenseError
+from bayesdense.plots.kinds import draw
+from bayesdense.plots.trend import trend_table
 from bayesdense.results import Fit, load_fit
 from bayesdense.statements import format_count, format_number, format_probability
 from bayesdense.summary import headline, statement, strict, summarize, to_json
@@ -288,6 +290,19 @@ def test_statement_near_the_reference_runs_is_short(fit: Fit) -> None:
 def test_statement_without_bounds_is_silent_about_them() -> None:
     assert "lower bound" not in statement(fake_fit(lower_bounds=0))
     assert "1 of 8 LLMs has only a lower bound" in statement(fake_fit(lower_bounds=1))
+
+
+def test_an_llm_without_any_bound_is_no_bound_from_below() -> None:
+    """llm-0 has an upper bound only; where it has a lower one only too, any size fits."""
+    fit = fake_fit(lower_bounds=8)
+    said = statement(fit)
+    assert "7 of 8 LLMs have only lower bounds on their size" in said
+    assert "1 of 8 LLMs has none: any size fits their scores." in said
+    assert "upper" not in said
+    notes = llm_text_table(fit).set_index("llm")["note"]
+    assert notes["llm-0"].startswith("no bound: its scores fit any size")
+    assert trend_table(fit)["bound"].value_counts()[["lower", "neither"]].to_list() == [7, 1]
+    assert "7 with lower bounds only, 1 without bounds" in draw(fit, "trend").description
     assert "1 of 8 LLMs has only an upper bound" in statement(fake_fit())
 
 

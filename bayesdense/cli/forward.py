@@ -66,7 +66,7 @@ def _score_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
         right=columns[1:],
     )
     if any(_mark(llm) for llm in payload["llms"]):
-        yield "> scores give a lower bound on the size only, < an upper bound only"
+        yield words.BOUNDS_LEGEND
     about = payload["fit"]
     yield (
         f"Under the fit of {about['model']} to {about['dataset']} ({about['window'][0]} to "
@@ -80,7 +80,8 @@ def _score_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def _mark(llm: Mapping[str, Any]) -> str:
     """Mark an LLM whose scores bound its size on one side only."""
-    return "> " if llm["lower_bound_only"] else "< " if llm["upper_bound_only"] else ""
+    is_lower, is_upper = llm["lower_bound_only"], llm["upper_bound_only"]
+    return "? " if is_lower and is_upper else "> " if is_lower else "< " if is_upper else ""
 
 
 def _number(value: float) -> str:

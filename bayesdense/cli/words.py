@@ -179,9 +179,11 @@ def llm_table(frame: "pd.DataFrame") -> Iterator[RenderableType]:
     ]
     yield FirstThatFits((_wide(rows), _narrow(rows), _stacked(rows)))
     if any(marks):
-        yield "> scores give a lower bound on the size only, < an upper bound only"
+        yield BOUNDS_LEGEND
 
 
+#: What the marks of LLMs mean whose scores do not bound their size on both sides.
+BOUNDS_LEGEND: Final = "> scores give a lower bound on the size only, < an upper bound only, ? none"
 _SIZES: Final = ("effective size (95 %)", "density (95 %)")
 
 
@@ -214,7 +216,8 @@ def _stacked(rows: Sequence[Sequence[str]]) -> Stack:
 
 def _mark(note: str) -> str:
     """Shorten a note to a sign."""
-    return ">" if note.startswith("lower") else "<" if note.startswith("upper") else ""
+    signs = {"lower": ">", "upper": "<", "no": "?"}
+    return signs.get(note.split(" ", 1)[0], "")
 
 
 def growth_table(frame: "pd.DataFrame") -> Iterator[RenderableType]:

@@ -46,8 +46,8 @@ def sizes_table(fit: Fit) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per LLM: `llm`, `date`, `n_params` (parameters), `median` effective size
-        (parameters) with `eti95_lower`, `eti95_upper`, `bound` ("lower", "upper" or "") and
-        `largest_reference` (parameters of the largest reference run).
+        (parameters) with `eti95_lower`, `eti95_upper`, `bound` ("lower", "upper", "neither" or "")
+        and `largest_reference` (parameters of the largest reference run).
 
     Raises
     ------

@@ -41,11 +41,12 @@ _LEAST_DAYS: Final = 90
 #: Orders of magnitude of an LLM's interval that the axis makes room for.
 _ROOM: Final = 30.0
 #: Marks of LLMs, by what their scores bound.
-MARKS: Final = {"": "o", "lower": "^", "upper": "v"}
+MARKS: Final = {"": "o", "lower": "^", "upper": "v", "neither": "s"}
 BOUND_WORDS: Final = {
     "": "LLM, median and 95 % interval",
     "lower": "LLM, scores give a lower bound only",
     "upper": "LLM, scores give an upper bound only",
+    "neither": "LLM, scores fit any size",
 }
 
 
@@ -66,8 +67,8 @@ def trend_table(fit: Fit, *, paper: bool = True, dataset: Dataset | None = None)
     pandas.DataFrame
         `layer`: "trend" (densities of a typical new LLM), "llm", "record", "line". `date`;
         `median` density and its equal-tailed intervals `eti50_lower` ... `eti95_upper`; `llm` and
-        `bound` ("lower", "upper" or "") of LLMs; `inside`: whether the date lies between the
-        first and the last release; `records_of`: the dataset of the records.
+        `bound` ("lower", "upper", "neither" or "") of LLMs; `inside`: whether the date lies between
+        the first and the last release; `records_of`: the dataset of the records.
     """
     estimate = paper_records(fit, dataset) if paper else None
     return layers(
@@ -133,6 +134,8 @@ def describe_trend(table: pd.DataFrame) -> str:
         for side in ("lower", "upper")
         if (llms["bound"] == side).any()
     ]
+    if n_without := int((llms["bound"] == "neither").sum()):
+        counts.append(f"{n_without} without bounds")
     beside = f" ({', '.join(counts)})" if counts else ""
     records = layer(table, "record")
     found = counted(len(records), "running record")
@@ -184,9 +187,10 @@ def llm_rows(fit: Fit) -> pd.DataFrame:
 
 
 def bounds(lower: Floats, upper: Floats) -> list[str]:
-    """Say of each LLM on which side alone its scores bound its size."""
-    pairs = zip(lower.astype(bool), upper.astype(bool), strict=True)
-    return ["lower" if low else "upper" if up else "" for low, up in pairs]
+    """Say of each LLM on which side alone its scores bound its size, or that they do on neither."""
+    sides = {(False, False): "", (True, False): "lower", (False, True): "upper"}
+    pairs = zip(lower.tolist(), upper.tolist(), strict=True)
+    return [sides.get((bool(low), bool(up)), "neither") for low, up in pairs]
 
 
 def _paper_rows(estimate: PointEstimate) -> dict[str, pd.DataFrame]:

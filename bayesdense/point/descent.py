@@ -31,16 +31,18 @@ def descend(
     residuals that are orthogonal to the effect of every parameter tell the two apart.
     """
     lower, upper = bounds
-    if len(residuals(start, *args)) >= len(start):
-        free = _least_squares(
-            residuals, start, jacobian, args=args, method="lm", max_nfev=_FREE_EVALUATIONS
+    # a free descent may step where the model overflows: it then ends without success
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        if len(residuals(start, *args)) >= len(start):
+            free = _least_squares(
+                residuals, start, jacobian, args=args, method="lm", max_nfev=_FREE_EVALUATIONS
+            )
+            inside = np.all((lower < free.x) & (free.x < upper))
+            if free.success and inside and _is_stationary(free):
+                return free
+        return _least_squares(
+            residuals, start, jacobian, args=args, bounds=bounds, max_nfev=_MOST_EVALUATIONS
         )
-        inside = np.all((lower < free.x) & (free.x < upper))
-        if free.success and inside and _is_stationary(free):
-            return free
-    return _least_squares(
-        residuals, start, jacobian, args=args, bounds=bounds, max_nfev=_MOST_EVALUATIONS
-    )
 
 
 def _is_stationary(end: OptimizeResult) -> bool:
@@ -51,13 +53,11 @@ def _is_stationary(end: OptimizeResult) -> bool:
 
 def _least_squares(*problem: Any, **options: Any) -> OptimizeResult:  # noqa: ANN401
     """SciPy's least squares to the last digits, parameters scaled by their effect."""
-    # a free descent may step where the model overflows: it then ends without success
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return least_squares(
-            *problem,
-            **options,
-            x_scale="jac",
-            ftol=_TOLERANCE,
-            xtol=_TOLERANCE,
-            gtol=_TOLERANCE,
-        )
+    return least_squares(
+        *problem,
+        **options,
+        x_scale="jac",
+        ftol=_TOLERANCE,
+        xtol=_TOLERANCE,
+        gtol=_TOLERANCE,
+    )

@@ -200,8 +200,8 @@ def _descend(problem: _Problem, alpha: float, beta: float) -> Floats | None:
     try:
         # Losses near the ends of the floats overflow in squares: then nothing converges.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            start = problem.start(alpha, beta)
-        result = descend(problem.residuals, problem.jacobian, start, problem.bounds())
+            start, bounds = problem.start(alpha, beta), problem.bounds()
+        result = descend(problem.residuals, problem.jacobian, start, bounds)
     except (ValueError, RuntimeError, np.linalg.LinAlgError):
         return None
     return np.asarray(result.x) if result.success else None

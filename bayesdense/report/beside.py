@@ -72,7 +72,7 @@ def _rows(fit: Fit, found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ),
         (
             "scores out of reach",
-            f"{one_sided} LLMs with a bound only, kept as such",
+            f"{one_sided} LLMs with one bound or none, kept as such",
             f"{found['n_not_invertible']} LLMs without a density, left out",
         ),
     ]

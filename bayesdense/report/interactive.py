@@ -26,7 +26,12 @@ TARGET: Final = "interactive"
 _HEIGHT: Final = 420
 #: Dates at the axis, so that a narrow screen has room for them.
 _MOST_TICKS: Final = 5
-_MARKS: Final = {"": "circle", "lower": "triangle", "upper": "inverted_triangle"}
+_MARKS: Final = {
+    "": "circle",
+    "lower": "triangle",
+    "upper": "inverted_triangle",
+    "neither": "square",
+}
 #: Orders of magnitude beyond the medians that the axis makes room for.
 _ROOM: Final = 10.0
 _TOOLTIP: Final = [
