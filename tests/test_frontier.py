@@ -5,6 +5,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from datasets import tiny_densities
@@ -16,6 +17,7 @@ from bayesdense import point_estimate
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError
 from bayesdense.frontier import frontier_readings
+from bayesdense.plots.readings import describe_readings
 from bayesdense.results import Fit
 
 DAYS = (np.array(DATES, dtype="datetime64[D]") - np.datetime64(DATES[0])).astype(int)
@@ -217,3 +219,9 @@ def test_the_verb_answers_in_three_forms(tmp_path, monkeypatch, capsys):
     status, _, err = invoke(monkeypatch, capsys, *asked, "--dataset", "densing-published")
     assert status == 2
     assert "not the one that was fitted" in err
+
+
+def test_growth_of_no_size_is_told_as_none() -> None:
+    row = {"reading": "attempts_from_entrants", "absent": None, "growth_median": 0.33}
+    table = pd.DataFrame([{**row, "growth_low": 4.9e-16, "growth_high": 0.861}])
+    assert "0.330 (95 % 0 to 0.861)" in describe_readings(table)

@@ -14,6 +14,8 @@ from bayesdense.plots.style import axes_or_new, new_figure, styled
 from bayesdense.results import Fit
 from bayesdense.statements import format_number
 
+#: Share of an interval's width below which a growth rate is told as 0.
+_NOTHING: Final = 1e-4
 #: What each reading is of, beside its line.
 _LABELS: Final = {
     "mean": "mean: a typical new LLM",
@@ -121,9 +123,9 @@ def _there(table: pd.DataFrame) -> pd.DataFrame:
 
 def _said(row: "pd.Series[Any]") -> str:
     """Median and interval of a reading."""
-    said = format_number(row["growth_median"])
     if pd.isna(row["growth_low"]):
-        return f"{said} (no interval)"
-    return (
-        f"{said} (95 % {format_number(row['growth_low'])} to {format_number(row['growth_high'])})"
-    )
+        return f"{format_number(row['growth_median'])} (no interval)"
+    nothing = _NOTHING * (row["growth_high"] - row["growth_low"])
+    ends = (row[f"growth_{end}"] for end in ("median", "low", "high"))
+    median, low, high = (format_number(x if abs(x) > nothing else 0.0) for x in ends)
+    return f"{median} (95 % {low} to {high})"
