@@ -54,7 +54,7 @@ _DOUBLES = ctypes.POINTER(ctypes.c_double)
 type Words = Ints
 
 #: How a natural parameter follows from its coordinate z (`Maps`).
-FIXED, LINEAR, EXPONENTIAL, HALF_NORMAL, LOGISTIC, WALL, LAW, MAP, PAIR = range(9)
+FIXED, LINEAR, EXPONENTIAL, HALF_NORMAL, LOGISTIC, WALL, LAW, MAP, PAIR, BEFORE, AFTER = range(11)
 #: Distributions of priors.
 NO_PRIOR, NORMAL, LOG_NORMAL, HALF, BETA, GAMMA = range(6)
 #: Trends by how they hang on their parameters: by a table, or along a curve (`_curve`).
@@ -97,7 +97,9 @@ class Maps(NamedTuple):
     loss at the ladder's centre; MAP entries, ceiling and midpoint, to the score maps: `level` is a
     guess, `log_params_ratio` and `log_tokens_ratio` say where. Floors of losses, shares of the term
     in N and these ceilings lie behind walls, too. PAIR entries are discrepancy_sd and protocol_sd
-    of one benchmark, of which scores pin the sum of squares.
+    of one benchmark, of which scores pin the sum of squares. BEFORE and AFTER are growth and its
+    change at a break, each at the other's `shift_at`: their coordinates are a + b z of growth on
+    either side of it.
     """
 
     form: Ints
@@ -280,7 +282,7 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
         log_jacobian += 2 * log_loss + log_alpha + log_beta
     for k in range(theta.shape[0]):
         form = maps.form[k]
-        if form in (FIXED, LAW, MAP, PAIR):
+        if form in (FIXED, LAW, MAP, PAIR, AFTER):
             continue
         shift, scale = maps.shift[k], maps.scale[k]
         if maps.shift_at[k] >= 0:
@@ -301,6 +303,8 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
             x, _, log_slope = _walled(z, maps, k)
             theta[k] = -math.expm1(-x)
             log_jacobian += math.log(maps.unit[k]) + log_slope - x
+        elif form == BEFORE:
+            log_jacobian += _unpack_sides(z, maps, theta, k)
         else:
             tail = maps.lower_tail[k] if z[k] < 0 else maps.upper_tail[k]
             bent, slope = _tailed(z[k], scale, tail)
@@ -314,6 +318,21 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
         if maps.form[slots.loss_midpoint + j] == MAP:
             log_jacobian += _unpack_map(z, maps, slots, theta, j)
     return log_jacobian
+
+
+@compiled()
+def _unpack_sides(z: Floats, maps: Maps, theta: Floats, k: int) -> float:
+    """Fill growth and its change from growth before and after a break; log Jacobian.
+
+    Where the break is early, data pin growth after it and little before, and the other way round:
+    a free break's posterior is a cross along these two, slanted along any others.
+    """
+    q = maps.shift_at[k]
+    before = maps.shift[k] + maps.scale[k] * z[k]
+    after = maps.shift[q] + maps.scale[q] * z[q]
+    theta[k], theta[q] = 0.5 * (before + after), after - before
+    out: float = math.log(maps.scale[k] * maps.scale[q])
+    return out
 
 
 @compiled()
@@ -407,7 +426,12 @@ def pull_back(z: Floats, theta: Floats, maps: Maps, slots: Slots, gradient: Floa
             out[q] = maps.scale[q] * (rest * d_own - own * d_rest) / (rest + own)
     for k in range(theta.shape[0] - 1, -1, -1):
         form = maps.form[k]
-        if form in (FIXED, LAW, MAP, PAIR):
+        if form in (FIXED, LAW, MAP, PAIR, AFTER):
+            continue
+        if form == BEFORE:
+            q = maps.shift_at[k]
+            out[k] = maps.scale[k] * (0.5 * gradient[k] - gradient[q])
+            out[q] = maps.scale[q] * (0.5 * gradient[k] + gradient[q])
             continue
         scale = maps.scale[k]
         if maps.scale_at[k] >= 0:

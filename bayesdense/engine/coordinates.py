@@ -9,6 +9,7 @@ in which that density is nearly round, as tables that `joint_kernel.unpack` read
   in units of the hierarchical sd (non-centred);
 - an effect of a family: its offset in units of family_sd; of one family among hundreds in units of
   a power of it, between centred and not, the nearer to centred the more members it has;
+- growth and its change at a break: growth before it and after it;
 - a bend of the trend: its offset in units of the root of the bends' sd;
 - once draws show that an sd stays away from 0: its effects in units of the power of it that suits
   how much of their variance the data leave open;

@@ -18,6 +18,7 @@ _EFFECTS: Mapping[str, str | None] = MappingProxyType(
 )
 _LAW = ("loss_floor", "param_coef", "param_exponent", "token_coef", "token_exponent")
 _PAIR = ("discrepancy_sd", "protocol_sd")
+_SIDES = ("growth_rate", "growth_change")
 _MAP = ("score_ceiling", "loss_midpoint")
 _DISTS = MappingProxyType(
     {
@@ -97,6 +98,7 @@ def coordinates(
         for name in _MAP:
             tables.form[blocks[name]][anchors.is_anchored] = kernel.MAP
     tables.pair(given)
+    tables.sides(given)
     start = np.zeros(int(ends[-1]))
     for name, guess in (guesses or {}).items():
         if name in blocks:
@@ -237,6 +239,20 @@ class _Tables:
         ]
         for at in both:
             self.form[at][np.logical_and(*centred)] = kernel.PAIR
+
+    def sides(self, given: Sequence[str]) -> None:
+        """Growth before and after a break, where both growth and its change are free."""
+        if not set(_SIDES) <= set(self._blocks) - set(given):
+            return
+        rate, change = (self._blocks[name].start for name in _SIDES)
+        if any(self.form[at] != kernel.LINEAR or self._scale_at[at] >= 0 for at in (rate, change)):
+            return
+        self.form[rate], self.form[change] = kernel.BEFORE, kernel.AFTER
+        self._shift_at[rate], self._shift_at[change] = change, rate
+        half = 0.5 * self._shift[change]
+        self._shift[change] = self._shift[rate] + half
+        self._shift[rate] -= half
+        self._scale[[rate, change]] = math.hypot(self._scale[rate], 0.5 * self._scale[change])
 
     def map(self, name: str, prior: Prior, informed: Mapping[str, Floats]) -> None:
         """Map of one variable by the form of its prior."""
