@@ -317,10 +317,10 @@ def test_worlds() -> None:
     (low, high), (low3, high3) = (
         found[kind]["break_known"]["range"] for kind in ("break2", "break3")
     )
-    assert f"expect {low} to {high} and {low3} to {high3} of ten" in page
+    assert f"expect {low} to {high} and {low3} to {high3} of twenty" in page
     longer = sum(len(world["longer"]) for world in made["worlds"])
     fits = sum(len(world["max_rhat"]) for world in made["worlds"])
-    assert (longer, fits) == (1, 200)
+    assert (longer, fits) == (1, 400)
     assert (
         f"at most {made['summary']['max_rhat']:.3f} (one fit in {fits} was made longer for it)"
         in page
