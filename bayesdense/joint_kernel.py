@@ -284,6 +284,9 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
         form = maps.form[k]
         if form in (FIXED, LAW, MAP, PAIR, AFTER):
             continue
+        if form == BEFORE:
+            log_jacobian += _unpack_sides(z, maps, theta, k)
+            continue
         shift, scale = maps.shift[k], maps.scale[k]
         if maps.shift_at[k] >= 0:
             shift += theta[maps.shift_at[k]]
@@ -303,8 +306,6 @@ def unpack(z: Floats, maps: Maps, slots: Slots, theta: Floats) -> float:
             x, _, log_slope = _walled(z, maps, k)
             theta[k] = -math.expm1(-x)
             log_jacobian += math.log(maps.unit[k]) + log_slope - x
-        elif form == BEFORE:
-            log_jacobian += _unpack_sides(z, maps, theta, k)
         else:
             tail = maps.lower_tail[k] if z[k] < 0 else maps.upper_tail[k]
             bent, slope = _tailed(z[k], scale, tail)

@@ -281,16 +281,16 @@ def _times(time: DoublingTime) -> Times:
 def _scope(fit: Fit, table: xr.Dataset) -> Scope:
     """Gather what the headline has to say about its own meaning."""
     joint = fit.spec.is_joint
-    is_lower, is_upper = table["lower_bound_only"].values, table["upper_bound_only"].values
+    bounds = derive.bounds(table)
     return Scope(
         params=derive.params_convention(fit),
         reference_tokens=fit.spec.options.reference_tokens if joint else None,
         reference_params=fit.dataset_info.get("reference_params") if joint else None,
         feedback=fit.spec.options.feedback if joint else None,
         n_llms=table.sizes[LLM],
-        n_lower_bound_only=int((is_lower & ~is_upper).sum()),
-        n_upper_bound_only=int((is_upper & ~is_lower).sum()),
-        n_no_bound=int((is_lower & is_upper).sum()),
+        n_lower_bound_only=bounds.count("lower"),
+        n_upper_bound_only=bounds.count("upper"),
+        n_no_bound=bounds.count("neither"),
         tokens_beyond=derive.tokens_beyond(fit),
         n_far=int((table["extrapolation"] > FAR).sum()),
         largest_reference=derive.largest_reference(fit),

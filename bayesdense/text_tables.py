@@ -38,7 +38,7 @@ def llm_table(fit: Fit) -> pd.DataFrame:
 def llm_text_table(fit: Fit) -> pd.DataFrame:
     """Tabulate every LLM for people: digits limited by Monte Carlo error, bounds in words."""
     table = derive.llm_estimates(fit)
-    errors = _relative_errors(fit)
+    errors, bounds = _relative_errors(fit), derive.bounds(table)
     rows = [
         {
             "llm": printable(str(row[LLM].item())),
@@ -46,7 +46,7 @@ def llm_text_table(fit: Fit) -> pd.DataFrame:
             "parameters": _count(row["n_params"].item()),
             "effective size": _cell(row, "effective_params", errors[k], format_count),
             "density": _cell(row, "density", errors[k], format_number),
-            "note": _note(row),
+            "note": _note(row, bounds[k]),
         }
         for k, row in enumerate(table.isel({LLM: k}) for k in range(table.sizes[LLM]))
     ]
@@ -118,16 +118,15 @@ def _count(value: float) -> str:
     return "" if math.isnan(value) else format_count(value)
 
 
-def _note(row: xr.Dataset) -> str:
+def _note(row: xr.Dataset, bound: str) -> str:
     """Say in words what bounds an LLM's size and how far it lies beyond the reference runs."""
     notes = []
-    bound = _count(row["data_lower_bound"].item())
-    is_lower, is_upper = row["lower_bound_only"].item(), row["upper_bound_only"].item()
-    if is_lower and is_upper:
+    if bound == "neither":
         notes.append("no bound: its scores fit any size")
-    elif is_lower:
-        notes.append(f"lower bound only{f', at least {bound}' if bound else ''}")
-    elif is_upper:
+    elif bound == "lower":
+        least = _count(row["data_lower_bound"].item())
+        notes.append(f"lower bound only{f', at least {least}' if least else ''}")
+    elif bound == "upper":
         notes.append("upper bound only")
     beyond = row["extrapolation"].item()
     if beyond > FAR and math.isfinite(beyond):

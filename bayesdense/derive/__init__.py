@@ -30,6 +30,7 @@ from bayesdense.derive.growth import (
     trend,
 )
 from bayesdense.derive.llms import (
+    bounds,
     column_names,
     density,
     effective_params,
@@ -43,6 +44,7 @@ __all__ = [
     "bands",
     "benchmark_parameters",
     "benchmark_table",
+    "bounds",
     "column_names",
     "date_at",
     "dates_over_window",

@@ -103,6 +103,24 @@ def llm_estimates(fit: Fit) -> xr.Dataset:
     )
 
 
+def bounds(table: xr.Dataset) -> list[str]:
+    """Say of each LLM on which side alone its scores bound its size.
+
+    Parameters
+    ----------
+    table
+        What `llm_estimates` returns.
+
+    Returns
+    -------
+    list of str
+        "lower" or "upper": on that side only; "neither": any size fits; "": on both.
+    """
+    sides = {(False, False): "", (True, False): "lower", (False, True): "upper"}
+    flags = (table[f"{side}_bound_only"].values.tolist() for side in ("lower", "upper"))
+    return [sides.get(pair, "neither") for pair in zip(*flags, strict=True)]
+
+
 def column_names(stem: str) -> tuple[str, str, str]:
     """Names of a quantity's median, lower and upper end in `llm_estimates`."""
     return stem, f"{stem}_eti95_lower", f"{stem}_eti95_upper"

@@ -26,7 +26,7 @@ from bayesdense.plots.style import (
     number_tick,
     styled,
 )
-from bayesdense.plots.trend import BOUND_WORDS, MARKS, bounds, llm_rows
+from bayesdense.plots.trend import BOUND_WORDS, MARKS, llm_rows
 from bayesdense.results import Fit
 from bayesdense.statements import format_count, format_number
 from bayesdense.wording import counted
@@ -66,7 +66,7 @@ def sizes_table(fit: Fit) -> pd.DataFrame:
             "median": median,
             "eti95_lower": lower,
             "eti95_upper": upper,
-            "bound": bounds(found["lower_bound_only"].values, found["upper_bound_only"].values),
+            "bound": derive.bounds(found),
             "largest_reference": derive.largest_reference(fit),
         }
     )

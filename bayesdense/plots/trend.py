@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bayesdense import derive
-from bayesdense.arrays import Floats
 from bayesdense.dataset import Dataset
 from bayesdense.elementary import LOG_2
 from bayesdense.names import DAYS_PER_MONTH, LLM
@@ -180,17 +179,10 @@ def llm_rows(fit: Fit) -> pd.DataFrame:
             "median": median,
             "eti95_lower": lower,
             "eti95_upper": upper,
-            "bound": bounds(found["lower_bound_only"].values, found["upper_bound_only"].values),
+            "bound": derive.bounds(found),
             "inside": True,
         }
     )
-
-
-def bounds(lower: Floats, upper: Floats) -> list[str]:
-    """Say of each LLM on which side alone its scores bound its size, or that they do on neither."""
-    sides = {(False, False): "", (True, False): "lower", (False, True): "upper"}
-    pairs = zip(lower.tolist(), upper.tolist(), strict=True)
-    return [sides.get((bool(low), bool(up)), "neither") for low, up in pairs]
 
 
 def _paper_rows(estimate: PointEstimate) -> dict[str, pd.DataFrame]:

@@ -52,8 +52,7 @@ def _rows(fit: Fit, found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     low, high = tails(CI_PROB)
     slope, days = found["slope_per_day"], found["doubling_time_days"]
     times = [doubling.months(prob) or "unbounded" for prob in (0.5, low, high)]
-    bounds = derive.llm_estimates(fit)
-    one_sided = int((bounds["lower_bound_only"] | bounds["upper_bound_only"]).sum())
+    one_sided = sum(bound != "" for bound in derive.bounds(derive.llm_estimates(fit)))
     return [
         (
             "growth rate (1/year)",

@@ -9,7 +9,6 @@ import pandas as pd
 
 from bayesdense import derive
 from bayesdense.names import FAMILY
-from bayesdense.plots.trend import bounds
 from bayesdense.results import Fit
 from bayesdense.text_tables import growth_text_table
 from bayesdense.wording import printable
@@ -49,7 +48,7 @@ def llm_rows(fit: Fit, texts: pd.DataFrame) -> list[LLMRow]:
     """Every LLM in the dataset's order, from `text_tables.llm_text_table`."""
     numbers = derive.llm_estimates(fit)
     families = _families(fit)
-    sides = bounds(numbers["lower_bound_only"].values, numbers["upper_bound_only"].values)
+    sides = derive.bounds(numbers)
     columns = {
         name: numbers[name].values.tolist() for name in ("n_params", "effective_params", "density")
     }
