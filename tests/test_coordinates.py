@@ -51,6 +51,8 @@ CASES: dict[str, Callable[[], tuple[ModelSpec, Observations]]] = {
     "composed": lambda: joint(residual="composed", scale_trend=True),
     "no family": lambda: joint(family="none", trend="flat"),
     "cell_sd": cell_noise,
+    "break_known": lambda: joint(trend="break_known@2024-04-01"),
+    "break_free": lambda: densities(trend="break_free"),
     "densities": densities,
     "known errors": lambda: densities(known=True, residual="composed", scale_trend=True),
     "student_t": lambda: densities(residual="student_t"),

@@ -57,8 +57,9 @@ def test_the_reference_does_not_hang_on_its_grid(exponential: tuple[Fit, Observa
 
 
 @pytest.mark.fit
-def test_without_growth_the_evidence_is_what_quadrature_says() -> None:
-    fitted, data = published("flat")
+@pytest.mark.parametrize("trend", ["flat", "break_known@2024-04-01", "quadratic"])
+def test_other_trends_have_the_evidence_that_quadrature_says(trend: str) -> None:
+    fitted, data = published(trend)
     found = log_marginal_likelihood(fitted, data, seed=1)
     assert abs(found.log_ml - exact_log_ml(fitted.spec, data)) < 3 * found.se
 

@@ -2,12 +2,25 @@
 
 import numpy as np
 import pytest
+from modelling import small_observations
 from test_coordinates import CASES, laid_out
 
-from bayesdense.comparison.inverse import _half_normal, _untailed, positions, unconstrained
-from bayesdense.engine.runs import as_dataset
+from bayesdense.comparison.inverse import (
+    _half_normal,
+    _untailed,
+    apart,
+    positions,
+    together,
+    unconstrained,
+)
+from bayesdense.engine.runs import as_dataset, coordinates_of
 from bayesdense.errors import BayesdenseError
+from bayesdense.spec import load_spec
+from bayesdense.trends import TRENDS
 from bayesdense.vector_math import half_normal_quantile
+
+#: Trends that have no name without a date or a column.
+AT = {"break_known": "break_known@2024-04-01", "covariate": "covariate@log_params"}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -18,6 +31,16 @@ def test_there_and_back(case: str, spread: float) -> None:
     z = where.start + rng.normal(0, spread, (2, 6, where.size))
     posterior = as_dataset(spec, data, where.natural(z))
     # tails of quantile maps and of the floor's share lose digits, as 1 - p does
+    np.testing.assert_allclose(unconstrained(where, posterior), z, atol=2e-6)
+
+
+@pytest.mark.parametrize("trend", TRENDS)
+def test_there_and_back_under_every_trend(trend: str) -> None:
+    spec = load_spec("joint").with_options(trend=AT.get(trend, trend))
+    data = small_observations(spec)
+    where = coordinates_of(spec, data)
+    z = where.start + np.random.default_rng(14).normal(0, 0.5, (1, 4, where.size))
+    posterior = as_dataset(spec, data, where.natural(z))
     np.testing.assert_allclose(unconstrained(where, posterior), z, atol=2e-6)
 
 
@@ -36,6 +59,22 @@ def test_positions_are_those_of_the_coordinates() -> None:
     natural = where.natural(z)
     changed = [name for name, value in natural.items() if (value[0, 0] != value[0, 1]).any()]
     assert changed == ["growth_rate"]
+
+
+@pytest.mark.parametrize("case", ["break_known", "break_free"])
+@pytest.mark.parametrize("name", ["growth_rate", "growth_change"])
+def test_set_apart_each_coordinate_of_a_trend_moves_one_parameter(case: str, name: str) -> None:
+    _, _, where = laid_out(case)
+    z = where.start + np.random.default_rng(13).normal(0, 0.5, (1, 2, where.size))
+    z[:, 1] = z[:, 0]
+    z[:, 1, positions(where, name)] += 1.0
+    natural = where.natural(together(where, z))
+    moved = [key for key, value in natural.items() if not np.allclose(value[0, 0], value[0, 1])]
+    assert moved == [name]
+    np.testing.assert_allclose(apart(where, together(where, z)), z, atol=1e-12)
+    steps = np.eye(where.size) + z[0, 0]
+    jacobian = apart(where, steps) - apart(where, z[0, 0])
+    assert abs(np.linalg.det(jacobian)) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.1, np.nan])

@@ -112,6 +112,26 @@ def test_growth_against_a_given_one(value: float) -> None:
 
 
 @pytest.mark.fit
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_change_of_growth_against_a_given_one(value: float) -> None:
+    """Growth before and after the break are the coordinates: their difference is held."""
+    dataset, spec = few(), load_spec("trend_only").with_options(trend="break_known@2024-03-01")
+    data = observe(spec, dataset)
+    nested = spec.with_options(
+        **{
+            "trend.priors.growth_change.kwargs.mu": value,
+            "trend.priors.growth_change.kwargs.sigma": 1e-6,
+        }
+    )
+    found = nested_factor(fit(spec, dataset, draws=1500, seed=5), data, "growth_change", value)
+    known = exact_log_ml(spec, data) - exact_log_ml(nested, data)
+    print(found, known)
+    assert found.reliable
+    assert abs(found.log_bayes_factor - known) < 4 * found.se
+    assert found.se < 0.15
+
+
+@pytest.mark.fit
 def test_far_from_all_draws_the_factor_is_called_unreliable() -> None:
     dataset, spec = few(), load_spec("trend_only")
     data, fitted = observe(spec, dataset), fit(spec, dataset, draws=200, seed=5)

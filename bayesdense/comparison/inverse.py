@@ -19,7 +19,14 @@ _TOLERANCE: Final = 1e-13
 #: The map is taken there and back: a coordinate further off than this is none.
 _ALLOWED: Final = 1e-6
 #: Forms of natural parameters that have their coordinates together with others.
-_TOGETHER: Final = (kernel.FIXED, kernel.LAW, kernel.MAP, kernel.PAIR)
+_TOGETHER: Final = (
+    kernel.FIXED,
+    kernel.LAW,
+    kernel.MAP,
+    kernel.PAIR,
+    kernel.BEFORE,
+    kernel.AFTER,
+)
 
 
 def unconstrained(where: Coordinates, posterior: xr.Dataset) -> Floats:
@@ -54,6 +61,7 @@ def unconstrained(where: Coordinates, posterior: xr.Dataset) -> Floats:
         for k in range(where.n_theta):
             if where.maps.form[k] not in _TOGETHER:
                 z[:, k] = _entry(theta, where.maps, k)
+        _sides(theta, where.maps, z)
         _pairs(theta, where, z)
         _laws(theta, where, z)
         _maps(theta, where, z)
@@ -143,6 +151,17 @@ def _laws(theta: Floats, where: Coordinates, z: Floats) -> None:
         z[:, floors] = _walled(-np.log1p(-floor / loss), where.maps, floors)
 
 
+def _sides(theta: Floats, maps: kernel.Maps, z: Floats) -> None:
+    """Coordinates of growth before and after a break: see `joint_kernel._unpack_sides`."""
+    for k in np.flatnonzero(maps.form == kernel.BEFORE):
+        q = maps.shift_at[k]
+        for at, value in (
+            (k, theta[:, k] - 0.5 * theta[:, q]),
+            (q, theta[:, k] + 0.5 * theta[:, q]),
+        ):
+            z[:, at] = (value - maps.shift[at]) / maps.scale[at]
+
+
 def _pairs(theta: Floats, where: Coordinates, z: Floats) -> None:
     """Coordinates of both sds of a benchmark's scores: see `joint_kernel._unpack_pair`."""
     maps, slots = where.maps, where.slots
@@ -204,6 +223,8 @@ def _check(where: Coordinates, z: Floats, values: Mapping[str, Floats]) -> None:
     """Raise unless the coordinates lead back to the draws they were made from."""
     again = where.natural(z)
     for name, value in values.items():
+        if not value.size:  # groups, of which there is one
+            continue
         back = again[name].reshape(value.shape)
         scale = np.maximum(np.abs(value), np.abs(value).mean())
         there = np.isfinite(z[..., positions(where, name)]).all()
@@ -212,6 +233,36 @@ def _check(where: Coordinates, z: Floats, values: Mapping[str, Floats]) -> None:
                 f"{name}: some draws have no sampling coordinates; they lie outside the support "
                 "of the model, or on its edge to within rounding"
             )
+
+
+def apart(where: Coordinates, z: Floats) -> Floats:
+    """Coordinates of which each moves one parameter of the trend alone, (..., n).
+
+    Growth before and after a break, in one unit, become their mean and their difference, which are
+    growth and its change: linear, and of determinant 1.
+    """
+    out = z.copy()
+    for before, after in _breaks(where):
+        out[..., before] = 0.5 * (z[..., before] + z[..., after])
+        out[..., after] = z[..., after] - z[..., before]
+    return out
+
+
+def together(where: Coordinates, z: Floats) -> Floats:
+    """Inverse of `apart`."""
+    out = z.copy()
+    for rate, change in _breaks(where):
+        out[..., rate] = z[..., rate] - 0.5 * z[..., change]
+        out[..., change] = z[..., rate] + 0.5 * z[..., change]
+    return out
+
+
+def _breaks(where: Coordinates) -> list[tuple[int, int]]:
+    """Positions among the coordinates of growth before and after each break."""
+    maps, at = where.maps, {int(k): i for i, k in enumerate(where.free)}
+    return [
+        (at[int(k)], at[int(maps.shift_at[k])]) for k in np.flatnonzero(maps.form == kernel.BEFORE)
+    ]
 
 
 def positions(where: Coordinates, name: str) -> Ints:

@@ -25,7 +25,7 @@ from bayesdense.arrays import Floats, Ints
 from bayesdense.comparison.bridge import LogDensities, fitted, halves
 from bayesdense.comparison.evidence import refuse_cut, vectorised
 from bayesdense.comparison.importance import RELIABLE_K, LogMean, log_mean
-from bayesdense.comparison.inverse import positions, unconstrained
+from bayesdense.comparison.inverse import apart, positions, together, unconstrained
 from bayesdense.engine.coordinates import Coordinates
 from bayesdense.engine.runs import target_of
 from bayesdense.errors import SpecError
@@ -139,9 +139,13 @@ def nested_factor(fit: Fit, data: Observations, variable: str, value: float = 0.
     target = target_of(fit.spec, data)
     where = target.coordinates
     held = _with_value(fit.posterior, variable, value)
-    at, coordinate = positions(where, variable), unconstrained(where, held)[0, 0]
-    draws = unconstrained(where, fit.posterior)
-    found = log_density_at(draws, vectorised(target.log_density()), at, coordinate[at])
+    at = positions(where, variable)
+    coordinate = apart(where, unconstrained(where, held)[0, 0])
+    draws = apart(where, unconstrained(where, fit.posterior))
+    log_density = vectorised(target.log_density())
+    found = log_density_at(
+        draws, lambda points: log_density(together(where, points)), at, coordinate[at]
+    )
     log_unit = _log_unit(where, variable, coordinate)
     before = float(log_prior(fit.spec, data, held)[variable].to_numpy()[0, 0]) + log_unit
     return NestedFactor(before - found.value, found.se, found.pareto_k)
@@ -159,8 +163,8 @@ def _with_value(posterior: xr.Dataset, variable: str, value: float) -> xr.Datase
 
 
 def _log_unit(where: Coordinates, variable: str, z: Floats) -> float:
-    """Log of a variable's derivative in its coordinate."""
+    """Log of a variable's derivative in its coordinate, one of those set `apart`."""
     step = np.zeros((2, len(z)))
     step[:, positions(where, variable)] = np.array([[_STEP], [-_STEP]])
-    above, below = where.natural(z + step)[variable]
+    above, below = where.natural(together(where, z + step))[variable]
     return math.log(abs(float(above - below)) / (2 * _STEP))
