@@ -18,8 +18,10 @@ from bayesdense.names import (
     DAYS_PER_YEAR,
     DRAW,
     FAMILY,
+    GROUP,
     LLM,
     SCHEMA_VERSION,
+    TREND_DIMS,
 )
 from bayesdense.observations import LLMData
 from bayesdense.point import RecordLine, point_estimate, running_records
@@ -216,7 +218,7 @@ def _attempts(fit: Fit) -> list[dict[str, object]]:
         [
             name
             for name, drawn in fit.posterior.data_vars.items()
-            if set(drawn.dims) <= {CHAIN, DRAW, FAMILY}
+            if set(drawn.dims) <= {CHAIN, DRAW, FAMILY, *TREND_DIMS}
         ]
     ].transpose(CHAIN, DRAW, ...)
     theta = posterior.drop_vars([str(name) for name in posterior.coords])
@@ -324,6 +326,9 @@ def _llms(fit: Fit) -> LLMData:
         time_origin=fit.time_origin,
         log_params=np.zeros(len(names)),
         params_used=derive.params_convention(fit),
+        groups=tuple(str(name) for name in constant[GROUP].values) if GROUP in constant else (),
+        group_idx=constant["group_idx"].to_numpy() if GROUP in constant else None,
+        covariate=constant["covariate"].to_numpy() if "covariate" in constant else None,
     )
 
 

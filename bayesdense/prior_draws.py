@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -10,12 +11,15 @@ from numpy.typing import ArrayLike
 
 from bayesdense.arrays import Floats
 from bayesdense.errors import SpecError
-from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, LLM, RUN, UNITS
+from bayesdense.names import BENCHMARK, CHAIN, DRAW, FAMILY, KNOT, LLM, QUARTER, RUN, UNITS
 from bayesdense.observations import JointObservations, LLMData, Observations, trend_on
 from bayesdense.priors import Prior, hyper_name
 from bayesdense.residuals import SHAPES, sd_at
 from bayesdense.spec import ModelSpec
 from bayesdense.trends.base import TrendOn, draws_as_columns
+
+#: Keeps quarters to come apart from other uses of a fit's seed.
+_TO_COME: Final = 0x0C0E
 
 
 def draw_priors(
@@ -96,6 +100,53 @@ def draw_trend(
         _add_prior(story, {}, name, prior)
     _add_mixture(story, {}, trend_on(spec, llms))
     return {name: drawn for name, (drawn, _) in story.draws.items()}
+
+
+def lengthened(draws: xr.Dataset, spec: ModelSpec, trend: TrendOn, seed: int) -> xr.Dataset:
+    """Draws with an entry of the trend's vectors for each quarter of its window.
+
+    Quarters to come are drawn from their prior given the hyperparameters of each draw: a walk goes
+    on walking. Each has a stream of its own, so that a draw has one future however far one looks.
+
+    Parameters
+    ----------
+    draws
+        Dims chain and draw, with the vectors of the trend as far as the data reach.
+    spec
+        The model.
+    trend
+        Its trend, with a window as long as is wanted (`TrendOn.until`).
+    seed
+        Of the fit.
+
+    Returns
+    -------
+    xarray.Dataset
+        The draws themselves where nothing is to come.
+    """
+    grown = {}
+    for name, dim in trend.trend.dims.items():
+        labels, known = trend.data.labels(dim), draws[name].transpose(CHAIN, DRAW, dim).to_numpy()
+        if dim in (QUARTER, KNOT) and len(labels) > known.shape[-1]:
+            prior = spec.prior("trend", name)
+            given = {
+                key: draws[hyper_name(name, key)].transpose(CHAIN, DRAW).to_numpy()
+                if isinstance(value, Prior)
+                else np.asarray(value)
+                for key, value in prior.kwargs.items()
+            }
+            to_come = [
+                _draw(
+                    np.random.default_rng([seed, _TO_COME, k]), prior.dist, given, known.shape[:2]
+                )
+                for k in range(known.shape[-1], len(labels))
+            ]
+            values = np.concatenate([known, np.stack(to_come, axis=-1)], axis=-1)
+            grown[name] = ((CHAIN, DRAW, dim), values)
+    if not grown:
+        return draws
+    stale = {dim for dims, _ in grown.values() for dim in dims[2:]} & set(draws.coords)
+    return draws.drop_vars([*grown, *stale]).assign(grown)
 
 
 def used_priors(

@@ -15,6 +15,7 @@ from bayesdense.newcomers import (
     observe_newcomers,
     read_newcomers,
     require_laws,
+    require_trend,
     with_families,
 )
 from bayesdense.observations import JointObservations
@@ -68,6 +69,7 @@ def score(fit: Fit, models: str | Path, scores: str | Path | None = None) -> dic
     require_laws(fit, "score")
     newcomers = read_newcomers(models, scores, benchmarks_of(fit))
     data, warnings = observe_newcomers(fit, newcomers)
+    require_trend(fit, data.llms)
     posterior, known = with_families(fit, data, given_scores=True, seed=fit.seed)
     state = int(np.random.SeedSequence([fit.seed, _SIZES]).generate_state(1)[0])
     log_sizes = sizes.draw_log_sizes(posterior, fit.spec, data, seed=state)

@@ -224,7 +224,7 @@ def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
                 row["date"] + (" *" if row["extrapolated"] else ""),
                 _estimate(row["typical"], _number),
                 _estimate(row["new_llm"], _number),
-                words.months(row["doubling_time_days"]),
+                words.months(row["doubling_time_days"]) if row["doubling_time_days"] else "none",
             ]
             for row in payload["dates"]
         ),
@@ -242,9 +242,18 @@ def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     if any(row["extrapolated"] for row in payload["dates"]):
         yield "* after the last release: only if the trend goes on as it did."
     for row in payload["dates"]:
-        if row["p_not_finite"]:
+        if row["p_singular"]:
+            chance = format_probability(row["p_singular"])
+            yield f"P(density has become infinite, or zero, by {row['date']}) {chance}."
+        elif row["p_not_finite"]:
             chance = format_probability(row["p_not_finite"])
             yield f"By {row['date']} the trend has left the numbers with probability {chance}."
+    if payload["p_singular_by_horizon"]:
+        chance = format_probability(payload["p_singular_by_horizon"])
+        yield (
+            f"P(density has become infinite, or zero, by {payload['horizon']}) {chance}: "
+            "such draws are at every goal, or at none."
+        )
     for target in payload["targets"]:
         yield from _target_lines(target, payload["horizon"])
     yield from _corollary_lines(payload["corollaries"])

@@ -1,8 +1,9 @@
 """Fits that have not seen some LLMs' scores, and what they say of them.
 
 The LLMs themselves stay, with their dates, sizes and families: without a score an LLM is
-integrated out and tells nothing. So every refit has the same parameters, the same priors and the
-same window of time, and differs in what it was told alone.
+integrated out and tells nothing. Of a dataset of densities they are left out, and the window of
+time stays. So every refit has the same trend with the same priors, also where its form hangs on
+the window, and differs in what it was told alone.
 """
 
 import math
@@ -39,7 +40,7 @@ def hide(
         A model and its dataset.
     llms
         Names of the LLMs whose scores are hidden. Of a dataset of densities they are left out
-        whole, but time counts from the same origin.
+        whole, but time has the same origin and window, and groups and covariates their meaning.
     reports_of
         Names of the LLMs whose replicated reports, which tell of the protocol's noise, are hidden.
 
@@ -49,11 +50,8 @@ def hide(
         What is left has other parameters than the whole: nobody else informs them.
     """
     hidden, whole = set(llms), observe(spec, dataset)
-    if dataset.densities is not None:
-        part = observe(spec, replace(dataset, densities=_without(dataset.densities, hidden)))
-        seen = ~np.isin(whole.llms.names, list(hidden))
-        same = replace(part.llms, years=whole.llms.years[seen], time_origin=whole.llms.time_origin)
-        return replace(part, llms=same)
+    if whole.densities is not None:
+        return _without_densities(whole, hidden)
     part = without_scores(whole, hidden)
     if reports_of:
         kept = _without(dataset.score_reports, set(reports_of))
@@ -82,6 +80,29 @@ def without_scores(data: Observations, llms: Collection[str]) -> Observations:
     counts = np.bincount(scores.llm_idx[kept], minlength=len(is_hidden))
     first = np.concatenate([[0], np.cumsum(counts)])
     return replace(data, scores=replace(scores, **columns, first=first))
+
+
+def _without_densities(data: Observations, hidden: Collection[str]) -> Observations:
+    """The same without some LLMs, in the window of all."""
+    llms, given = data.llms, data.given
+    seen = np.flatnonzero(~np.isin(llms.names, list(hidden)))
+    families = tuple(dict.fromkeys(llms.families[k] for k in llms.family_idx[seen]))
+    place = {name: k for k, name in enumerate(families)}
+    kept = replace(
+        llms,
+        names=tuple(llms.names[i] for i in seen),
+        families=families,
+        family_idx=np.array([place[llms.families[k]] for k in llms.family_idx[seen]]),
+        release_dates=tuple(llms.release_dates[i] for i in seen),
+        years=llms.years[seen],
+        log_params=llms.log_params[seen],
+        derived_from=tuple(llms.derived_from[i] for i in seen) if llms.derived_from else (),
+        group_idx=None if llms.group_idx is None else llms.group_idx[seen],
+        covariate=None if llms.covariate is None else llms.covariate[seen],
+        window=(llms.trend_data.first, llms.trend_data.last),
+    )
+    left = replace(given, log_density=given.log_density[seen], known_var=given.known_var[seen])
+    return replace(data, llms=kept, densities=left)
 
 
 def _without(table: pd.DataFrame | None, llms: set[str]) -> pd.DataFrame | None:

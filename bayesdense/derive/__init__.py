@@ -28,6 +28,7 @@ from bayesdense.derive.growth import (
     prior_growth_rate,
     prior_p_growing,
     trend,
+    trend_window,
 )
 from bayesdense.derive.llms import (
     bounds,
@@ -68,6 +69,7 @@ __all__ = [
     "release_dates",
     "tokens_beyond",
     "trend",
+    "trend_window",
     "window",
     "years_since_origin",
 ]

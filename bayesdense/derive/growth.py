@@ -12,6 +12,7 @@ from bayesdense.derive.facts import iso_date, last_release, window, years_since_
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, Probability, probability
 from bayesdense.names import DAYS_PER_YEAR, GROUP, PAPER_SLOPE_PER_DAY
+from bayesdense.prior_draws import lengthened
 from bayesdense.priors import Prior
 from bayesdense.results import Fit
 from bayesdense.trends import TrendData, TrendOn, trend_named
@@ -49,8 +50,7 @@ def growth_rate(fit: Fit, at: str | None = None, *, group: str | None = None) ->
     ``growth_rate(fit).interval(0.95)``
     """
     date = iso_date(at) if at else last_release(fit)
-    trend_there = _trend_of(fit, group)
-    draws = _growth(trend_there, fit.posterior, years_since_origin(fit, [date])[0])
+    draws = _growth(fit, fit.posterior, years_since_origin(fit, [date])[0], group)
     name = "growth rate" if group is None else f"growth rate of {group}"
     chance = p_singular(fit, date)
     if chance is not None and chance.value > 0.0:
@@ -130,8 +130,7 @@ def prior_p_growing(fit: Fit, at: str | None = None) -> float | None:
     Exact where growth is linear in parameters with normal priors, else the share of the prior
     draws.
     """
-    years, whole = years_since_origin(fit, [at or last_release(fit)])[0], _trend_of(fit)
-    exact = _prior_p_growing(fit, whole, years)
+    exact = _prior_p_growing(fit, years_since_origin(fit, [at or last_release(fit)])[0])
     if exact is not None:
         return exact
     growth = prior_growth_rate(fit, at)
@@ -146,20 +145,20 @@ def prior_growth_rate(fit: Fit, at: str | None = None) -> xr.DataArray | None:
     at
         ISO date at which it is read; by default the last release of the dataset.
     """
-    whole, draws = _trend_of(fit), fit.group("prior")
-    if not set(whole.trend.drawn) <= set(draws.data_vars):
+    draws = fit.group("prior")
+    if not set(trend_named(fit.spec.trend).drawn) <= set(draws.data_vars):
         return None
     years = years_since_origin(fit, [at or last_release(fit)])[0]
-    return with_units(_growth(whole, draws, years), "1/year")
+    return with_units(_growth(fit, draws, years), "1/year")
 
 
-def _prior_p_growing(fit: Fit, whole: TrendOn, years: float) -> float | None:
+def _prior_p_growing(fit: Fit, years: float) -> float | None:
     """P(growing) by the normal distribution; None where growth is not normal a priori.
 
     Given hyperparameters that are sds only, its mean is as it is without them: where that is 0,
     so is the median.
     """
-    priors = fit.spec.used_priors("trend")
+    whole, priors = _trend_of(fit).until(years), fit.spec.used_priors("trend")
     is_plain = whole.trend.is_linear and whole.trend.mixture is None
     if not is_plain or any(prior.dist != "Normal" for prior in priors.values()):
         return None
@@ -183,6 +182,9 @@ def _prior_p_growing(fit: Fit, whole: TrendOn, years: float) -> float | None:
 def trend(fit: Fit, dates: Sequence[str], *, group: str | None = None) -> xr.DataArray:
     """Trend eta(t) of log density at dates.
 
+    Where a trend has an entry for each quarter (`random_walk`, `staircase`), quarters after the
+    window are drawn from their prior given each draw: its spread grows with the distance.
+
     Parameters
     ----------
     dates
@@ -202,8 +204,25 @@ def trend(fit: Fit, dates: Sequence[str], *, group: str | None = None) -> xr.Dat
     hypothesis = _trend_of(fit, group)
     _need(hypothesis, fit.posterior)
     line = hypothesis.eta(years, fit.posterior, labelled)
+    onward = hypothesis.until(float(years.max()))
+    if onward is not hypothesis:  # before its end the window decides, whatever else is asked for
+        later = onward.eta(years, lengthened(fit.posterior, fit.spec, onward, fit.seed), labelled)
+        line = line.where(years <= hypothesis.data.last, later)
     named = line.transpose(*SAMPLE_DIMS, "date").assign_coords(years=years).rename("trend")
     return with_units(named, "log density")
+
+
+def trend_window(fit: Fit, until: float) -> tuple[float, float]:
+    """First and last time of the window that the form of the trend hangs on.
+
+    Parameters
+    ----------
+    until
+        Years since the fit's time origin: trends with an entry for each quarter have a window that
+        reaches as far; that of others ends at the last release.
+    """
+    data = _trend_of(fit).until(until).data
+    return data.first, data.last
 
 
 def p_singular(fit: Fit, at: str) -> Probability | None:
@@ -242,10 +261,12 @@ def _need(hypothesis: TrendOn, draws: xr.Dataset) -> None:
         variable_of(draws, name)
 
 
-def _growth(hypothesis: TrendOn, draws: xr.Dataset, years: float) -> xr.DataArray:
-    """Growth rate at a time, by draw."""
+def _growth(fit: Fit, draws: xr.Dataset, years: float, group: str | None = None) -> xr.DataArray:
+    """Growth rate at a time, by draw of the prior or the posterior."""
+    hypothesis = _trend_of(fit, group).until(years)
     _need(hypothesis, draws)
-    result: xr.DataArray = hypothesis.growth_rate(years, draws, labelled)
+    known = lengthened(draws, fit.spec, hypothesis, fit.seed)
+    result: xr.DataArray = hypothesis.growth_rate(years, known, labelled)
     return result.transpose(*SAMPLE_DIMS)
 
 

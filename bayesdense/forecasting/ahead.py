@@ -29,7 +29,7 @@ class Ahead:
     dates
         ISO dates.
     eta
-        Trend, (chain, draw, date); infinite where it has left the numbers.
+        Trend, (chain, draw, date); infinite, of either sign, where it has left the numbers.
     deviation
         Family effect and residual of a new LLM, (chain, draw, date).
     """
@@ -42,8 +42,13 @@ class Ahead:
     @classmethod
     def of(cls, fit: Fit, dates: Sequence[str]) -> Self:
         """Read a fit at dates."""
-        eta = finite_or_more(derive.trend(fit, dates))
+        eta = never_missing(derive.trend(fit, dates))
         return cls(fit, tuple(dates), eta, _deviations(fit, dates))
+
+    @property
+    def weight(self) -> int:
+        """Number of draws."""
+        return self.fit.posterior.sizes[CHAIN] * self.fit.posterior.sizes[DRAW]
 
     def line(self, k: int) -> Floats:
         """Trend at a date, (chain, draw)."""
@@ -65,6 +70,13 @@ def quantiles(draws: Floats, probs: Sequence[float]) -> Floats:
         return np.asarray(np.quantile(flat, probs))
     # linear interpolation of infinities is no number; an order statistic is
     return np.asarray(np.quantile(flat, probs, method="inverted_cdf"))
+
+
+def p_singular(parts: Sequence[Ahead], date: str) -> float:
+    """Share of all draws in which density has become infinite, or zero, by a date."""
+    found = [derive.p_singular(part.fit, date) for part in parts]
+    chances = [0.0 if chance is None else chance.value for chance in found]
+    return float(np.average(chances, weights=[part.weight for part in parts]))
 
 
 def pooled(each: Iterable[Floats]) -> Floats:
@@ -89,6 +101,6 @@ def _deviations(fit: Fit, dates: Sequence[str]) -> Floats:
     return np.asarray(out)
 
 
-def finite_or_more(eta: xr.DataArray) -> xr.DataArray:
-    """Trend, infinite where it has left the numbers: never silently missing."""
-    return eta.where(np.isfinite(eta), np.inf)
+def never_missing(eta: xr.DataArray) -> xr.DataArray:
+    """Trend, infinite where it is no number at all; where it has fallen without end it stays so."""
+    return eta.fillna(np.inf)

@@ -12,7 +12,7 @@ from bayesdense import derive
 from bayesdense.elementary import LOG_2
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import DoublingTime, Estimate, probability
-from bayesdense.forecasting.ahead import Ahead, band, pooled
+from bayesdense.forecasting.ahead import Ahead, band, p_singular, pooled
 from bayesdense.forecasting.goals import density_target, require_positive, score_goals, score_target
 from bayesdense.names import CHAIN, CI_PROB, DAYS_PER_YEAR, DRAW, LLM, SCHEMA_VERSION
 from bayesdense.results import Fit
@@ -65,8 +65,10 @@ def forecast(
         As `forecast.schema.json`: strict JSON. A goal's date is the first, from the first release
         on, at which the typical LLM reaches it. Draws that never do, or not until the horizon, are
         counted as later than every date: a quantile that falls among them is null, and
-        `p_reached_by_horizon` says how many do. A trend that is not finite at a date counts as
-        infinite, and `p_not_finite` says how often.
+        `p_reached_by_horizon` says how many do. Draws in which density has become infinite
+        (`hyperbolic`) are at every goal, those in which it has fallen to zero at none;
+        `p_singular` and `p_singular_by_horizon` say how many they are, and growth at such a date is
+        null.
 
     Raises
     ------
@@ -143,6 +145,7 @@ def told_ahead(
             "fit": dict(about),
             "dates": [_row(parts, k) for k in range(len(first.dates))],
             "horizon": end,
+            "p_singular_by_horizon": p_singular(parts, end),
             "targets": targets,
             "corollaries": _corollaries(parts, hardware_doubling_years),
             "derived": _derived_densities(parts),
@@ -226,22 +229,25 @@ def _ratio(log_ratio: xr.DataArray) -> dict[str, object]:
 
 
 def _row(parts: Sequence[Ahead], k: int) -> dict[str, object]:
-    """Everything about one date."""
+    """Everything about one date; no growth where density may be infinite by then."""
     date = parts[0].dates[k]
     line = pooled(part.line(k) for part in parts)
-    growth = _growth(parts, date)
+    singular = p_singular(parts, date)
+    growth = _growth(parts, date) if singular == 0.0 else None
     return {
         "date": date,
         "extrapolated": date > derive.last_release(parts[0].fit),
         "typical": band(line),
         "new_llm": band(line + pooled(part.deviation[..., k] for part in parts)),
         "p_not_finite": float(np.isinf(line).mean()),
-        "growth_rate_per_year": {
+        "p_singular": singular,
+        "growth_rate_per_year": growth
+        and {
             "median": growth.median,
             "eti95": growth.interval(CI_PROB),
             "p_positive": growth.probability_above(0.0).value,
         },
-        "doubling_time_days": DoublingTime(growth).to_dict(),
+        "doubling_time_days": growth and DoublingTime(growth).to_dict(),
     }
 
 

@@ -14,7 +14,7 @@ from bayesdense import derive, elementary, laws, score_maps
 from bayesdense.arrays import Floats
 from bayesdense.errors import BayesdenseError
 from bayesdense.estimates import tails
-from bayesdense.forecasting.ahead import Ahead, band, finite_or_more, pooled, quantiles
+from bayesdense.forecasting.ahead import Ahead, band, never_missing, pooled, quantiles
 from bayesdense.names import (
     BENCHMARK,
     CHAIN,
@@ -102,12 +102,21 @@ def score_target(
                 "p_typical": _share_at(parts, goals, k),
                 "p_new_llm": float(chance[k]),
                 "size_needed": band(
-                    pooled(one - part.line(k) for one, part in zip(needed, parts, strict=True))
+                    pooled(
+                        _size_needed(one, part.line(k))
+                        for one, part in zip(needed, parts, strict=True)
+                    )
                 ),
             }
             for k, date in enumerate(dates)
         ],
     }
+
+
+def _size_needed(log_size: Floats, line: Floats) -> Floats:
+    """Log of the parameters at a density; what no effective size reaches, no size does."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isposinf(log_size), np.inf, log_size - line)
 
 
 def _imagined(
@@ -160,7 +169,7 @@ def _reached(parts: Sequence[Ahead], goals: Sequence[Floats], end: str) -> dict[
     days = np.unique(np.linspace(0, whole, n_dates + 1).round())
     dates = [(first + dt.timedelta(days=int(day))).isoformat() for day in days]
     goal = pooled(goals)
-    each = [finite_or_more(derive.trend(part.fit, dates)).to_numpy() for part in parts]
+    each = [never_missing(derive.trend(part.fit, dates)).to_numpy() for part in parts]
     eta = np.concatenate([one.reshape(-1, len(dates)) for one in each])
     day = first_reached(days, eta, goal)
     return {

@@ -103,9 +103,11 @@ def freeze_forecast(
     Raises
     ------
     BayesdenseError
-        The file is there already or cannot be written, or the fit knows no laws.
+        The file is there already or cannot be written, the fit knows no laws, or its trend asks of
+        LLMs what nobody will know of later ones.
     """
     require_laws(fit, "forecast")
+    _require_dates_alone(fit)
     target = Path(path)
     if target.exists():
         raise BayesdenseError(
@@ -128,6 +130,16 @@ def freeze_forecast(
     except OSError as err:
         raise BayesdenseError(f"{target}: cannot be written: {err.strerror or err}") from err
     return digest
+
+
+def _require_dates_alone(fit: Fit) -> None:
+    """Refuse a trend that asks more of an LLM than its date and parameters."""
+    trend = trend_named(fit.spec.trend)
+    if trend.group_by is not None or trend.covariate not in (None, "log_params"):
+        raise BayesdenseError(
+            f"trend {trend.kind}: a frozen forecast is scored by the dates, parameters and "
+            "families of later LLMs alone; freeze a fit of another trend, such as exponential"
+        )
 
 
 def load_forecast(path: str | Path) -> FrozenForecast:
@@ -178,6 +190,7 @@ def _fit_of(content: Mapping[str, Any]) -> Fit:
         attribute(tree, name)
     fit = Fit(tree, spec_of(tree))
     require_laws(fit, "forecast")
+    _require_dates_alone(fit)
     for group, names in _NEEDED.items():
         for name in names:
             fit.variable(group, name)

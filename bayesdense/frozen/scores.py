@@ -24,6 +24,7 @@ from bayesdense.newcomers import (
     NewLLM,
     benchmarks_of,
     observe_newcomers,
+    require_trend,
     with_families,
 )
 from bayesdense.observations import JointObservations, observe
@@ -77,6 +78,7 @@ def score_forecast(
     fit, root = frozen.fit, frozen.fit.seed if seed is None else seed
     newcomers = _later(fit, dataset)
     data, warnings = observe_newcomers(fit, newcomers)
+    require_trend(fit, data.llms)
     means, variances = _moments(fit, data, root)
     log_density = _normal_log_density(data.scores.logit_score, means, variances)
     rng = np.random.default_rng([root, _STREAM, 1])

@@ -4,6 +4,7 @@ from bayesdense.newcomers.observed import (
     benchmarks_of,
     observe_newcomers,
     require_laws,
+    require_trend,
     shared_parameters,
     with_families,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "observe_newcomers",
     "read_newcomers",
     "require_laws",
+    "require_trend",
     "shared_parameters",
     "with_families",
 ]

@@ -11,7 +11,7 @@ from bayesdense import derive, sizes
 from bayesdense.arrays import Floats
 from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.items import logit_of_score
-from bayesdense.names import BENCHMARK, CHAIN, DAYS_PER_YEAR, DRAW, FAMILY
+from bayesdense.names import BENCHMARK, CHAIN, DAYS_PER_YEAR, DRAW, FAMILY, TREND_DIMS
 from bayesdense.newcomers.tables import Newcomers, NewLLM
 from bayesdense.observations import (
     Benchmarks,
@@ -21,8 +21,11 @@ from bayesdense.observations import (
     LossData,
     ReportData,
     ScoreData,
+    trend_on,
 )
+from bayesdense.prior_draws import lengthened
 from bayesdense.results import Fit
+from bayesdense.trends import trend_named
 from bayesdense.wording import is_slip_of, listing, printable
 
 #: Keeps the effects of new families apart from other uses of a fit's seed.
@@ -48,18 +51,48 @@ def shared_parameters(fit: Fit) -> xr.Dataset:
     kept = [
         name
         for name, drawn in fit.posterior.data_vars.items()
-        if set(drawn.dims) <= {CHAIN, DRAW, BENCHMARK}
+        if set(drawn.dims) <= {CHAIN, DRAW, BENCHMARK, *TREND_DIMS}
     ]
     return fit.posterior[kept]
+
+
+def require_trend(fit: Fit, llms: LLMData) -> None:
+    """Refuse LLMs of which the fit's trend says nothing.
+
+    Raises
+    ------
+    SpecError
+        The trend asks for a group, or a covariate, that is not known of them, or it may have become
+        infinite by their dates.
+    """
+    trend = trend_named(fit.spec.trend)
+    if trend.group_by is not None and llms.group_idx is None:
+        raise SpecError(
+            f"trend {trend.kind}: the group of a new LLM is not known here; allowed a fit of "
+            "another trend, such as exponential"
+        )
+    if trend.covariate is not None and llms.covariate is None:
+        raise SpecError(
+            f"trend {trend.kind}: {trend.covariate} of a new LLM is not known here; allowed a fit "
+            "of another trend, such as exponential, or of covariate@log_params"
+        )
+    last = max(llms.release_dates)
+    chance = derive.p_singular(fit, last)
+    if chance is not None and chance.value > 0.0:
+        raise SpecError(
+            f"trend {trend.kind}: density is infinite by {last} with probability {chance}; allowed "
+            "LLMs of earlier dates, or a fit of another trend, such as exponential"
+        )
 
 
 def observe_newcomers(fit: Fit, newcomers: Newcomers) -> tuple[JointObservations, tuple[str, ...]]:
     """Observe new LLMs as the fit observed its own: counts, times, logits, protocols.
 
     Parameters with the fit's convention divide; where an LLM lacks non-embedding parameters its
-    total is taken and a warning says so. Times count from the fit's origin. A score on few items is
-    treated as in the fit. Scores are taken for one report each, made under the protocol of the
-    fit's own LLMs on that benchmark (of most of them, where they differ).
+    total is taken and a warning says so. Times count from the fit's origin, and the trend keeps the
+    fit's window; what it asks beside dates (`require_trend`) stays open where nobody knows it. A
+    score on few items is treated as in the fit. Scores are taken for one report each, made under
+    the protocol of the fit's own LLMs on that benchmark (of most of them, where they differ).
 
     Raises
     ------
@@ -90,7 +123,8 @@ def with_families(
         Posterior with dims chain, draw, benchmark and family; and of each family of `data` whether
         the fit knows it (no family is known where the model has no families).
     """
-    posterior = shared_parameters(fit)
+    trend = trend_on(fit.spec, data.llms)
+    posterior = lengthened(shared_parameters(fit), fit.spec, trend, fit.seed)
     families = data.llms.families
     if fit.spec.component("family").kind == "none":
         return posterior, (False,) * len(families)
@@ -142,17 +176,31 @@ def _llm_data(fit: Fit, llms: Sequence[NewLLM]) -> tuple[LLMData, tuple[str, ...
     families = tuple(dict.fromkeys(own))
     origin = dt.date.fromisoformat(fit.time_origin)
     days = np.array([(llm.release_date - origin).days for llm in llms], dtype=float)
+    years = days / DAYS_PER_YEAR
+    log_params = np.log(np.array(counts))
+    covariate, covariate_mean = _covariate(fit, log_params)
     data = LLMData(
         names=tuple(llm.name for llm in llms),
         families=families,
         family_idx=np.array([families.index(name) for name in own], dtype=np.int64),
         release_dates=tuple(llm.release_date.isoformat() for llm in llms),
-        years=days / DAYS_PER_YEAR,
+        years=years,
         time_origin=fit.time_origin,
-        log_params=np.log(np.array(counts)),
+        log_params=log_params,
         params_used=convention,
+        covariate=covariate,
+        covariate_mean=covariate_mean,
+        window=derive.trend_window(fit, float(years.max(initial=-np.inf))),
     )
     return data, warnings
+
+
+def _covariate(fit: Fit, log_params: Floats) -> tuple[Floats | None, float]:
+    """Covariate of new LLMs about the mean over the fit's; None where it is not known."""
+    if trend_named(fit.spec.trend).covariate != "log_params":
+        return None, 0.0
+    mean = float(np.log(fit.variable("constant_data", "n_params").to_numpy()).mean())
+    return log_params - mean, mean
 
 
 def _known_families(fit: Fit) -> set[str]:

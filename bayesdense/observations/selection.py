@@ -291,6 +291,7 @@ def _llm_data(
     family_index = pd.Series(np.arange(len(families)), index=list(families))
     trend = trend_named(spec.trend)
     groups, group_idx = _groups(trend, table)
+    covariate, covariate_mean = _covariate(trend, table, log_params)
     llms = LLMData(
         names=tuple(table["llm"].astype(str)),
         families=families,
@@ -302,7 +303,8 @@ def _llm_data(
         params_used=params_used,
         groups=groups,
         group_idx=group_idx,
-        covariate=_covariate(trend, table, log_params),
+        covariate=covariate,
+        covariate_mean=covariate_mean,
         derived_from=tuple(table["derived_from"]) if "derived_from" in table else (),
     )
     trend.require(llms.trend_data)
@@ -322,10 +324,12 @@ def _groups(trend: Trend, table: pd.DataFrame) -> tuple[tuple[str, ...], Ints | 
     return names, _positions(pd.Series(np.arange(len(names)), index=list(names)), words)
 
 
-def _covariate(trend: Trend, table: pd.DataFrame, log_params: Floats) -> Floats | None:
-    """Covariate that a trend asks for, about its mean."""
+def _covariate(
+    trend: Trend, table: pd.DataFrame, log_params: Floats
+) -> tuple[Floats | None, float]:
+    """Covariate that a trend asks for, about its mean, and that mean."""
     if trend.covariate is None:
-        return None
+        return None, 0.0
     if not np.isfinite(log_params).all():
         _complete(trend, table, "n_params")
     values = log_params
@@ -333,7 +337,8 @@ def _covariate(trend: Trend, table: pd.DataFrame, log_params: Floats) -> Floats 
         log_tokens = np.log(_complete(trend, table, "n_tokens").to_numpy(float))
         sign = -1.0 if trend.covariate == "log_overtraining" else 1.0
         values = log_tokens + sign * log_params
-    return np.asarray(values - values.mean(), dtype=float)
+    mean = float(values.mean())
+    return np.asarray(values - mean, dtype=float), mean
 
 
 def _complete(trend: Trend, table: pd.DataFrame, column: str) -> "pd.Series[Any]":

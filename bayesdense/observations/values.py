@@ -128,7 +128,9 @@ class LLMData:
     derived_from: tuple[str, ...] = ()  # what each was made from, "" if nothing; () if unknown
     groups: tuple[str, ...] = ()  # those that the trend asks for
     group_idx: Ints | None = None
-    covariate: Floats | None = None  # about its mean
+    covariate: Floats | None = None  # about `covariate_mean`
+    covariate_mean: float = 0.0
+    window: tuple[float, float] | None = None  # that the trend hangs on; by default their own
 
     @property
     def trend_data(self) -> TrendData:
@@ -141,6 +143,7 @@ class LLMData:
             groups=self.groups,
             weights=tuple((of_group == k).astype(float) for k in range(len(self.groups))),
             covariate=0.0 if self.covariate is None else self.covariate,
+            window=self.window,
         )
 
 

@@ -11,11 +11,15 @@ from bayesdense.arrays import Floats, Ints
 from bayesdense.elementary import expit
 from bayesdense.errors import SpecError
 from bayesdense.names import CHAIN, DAYS_PER_YEAR, DRAW, FAMILY, LLM
-from bayesdense.observations import JointObservations, LLMData, Observations
+from bayesdense.newcomers import require_trend
+from bayesdense.observations import JointObservations, LLMData, Observations, trend_on
+from bayesdense.prior_draws import lengthened
 from bayesdense.proper_scores import mixture_log_score
 from bayesdense.results import Fit
 from bayesdense.simulate.story import draw_log_density, replicate, score_moments
+from bayesdense.spec import ModelSpec
 from bayesdense.studies.readings import readings_of
+from bayesdense.wording import listing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,9 +97,11 @@ def later_scores(
     Raises
     ------
     SpecError
-        The two count parameters differently, or later scores need a parameter that the fit lacks.
+        The two count parameters differently, later scores need a parameter that the fit lacks, or
+        the trend says nothing of later LLMs.
     """
-    data = _placed(seen, everything)
+    data = _placed(fit.spec, seen, everything)
+    require_trend(fit, data.llms)
     scores = data.scores
     known = set(seen.llms.names)
     is_later = np.array([name not in known for name in data.llms.names])[scores.llm_idx]
@@ -164,7 +170,7 @@ def later_densities(
     """
     if fit.spec.residual != "symmetric" or fit.spec.options.scale_trend:
         return None
-    data, known = _placed(seen, everything), set(seen.llms.names)
+    data, known = _placed(fit.spec, seen, everything), set(seen.llms.names)
     later = np.flatnonzero([name not in known for name in data.llms.names])
     theta = _with_families(fit, data.llms, rng)
     mean, var = readings_of(theta, fit.spec, data)
@@ -179,7 +185,7 @@ def later_densities(
     )
 
 
-def _placed(seen: Observations, everything: Observations) -> JointObservations:
+def _placed(spec: ModelSpec, seen: Observations, everything: Observations) -> JointObservations:
     """All LLMs and scores, on the time axis and with the ladder of the earlier ones."""
     if seen.llms.params_used != everything.llms.params_used:
         raise SpecError(
@@ -189,15 +195,47 @@ def _placed(seen: Observations, everything: Observations) -> JointObservations:
     origins = (pd.Timestamp(data.llms.time_origin) for data in (seen, everything))
     earlier, own = origins
     years = everything.llms.years + (own - earlier) / pd.Timedelta(days=DAYS_PER_YEAR)
-    llms = replace(everything.llms, years=years, time_origin=seen.llms.time_origin)
+    trend = trend_on(spec, seen.llms).until(float(years.max()))
+    placed = replace(
+        everything.llms,
+        years=years,
+        time_origin=seen.llms.time_origin,
+        window=(trend.data.first, trend.data.last),
+    )
+    llms = _of_groups(_about_mean(placed, seen.llms), seen.llms)
     return replace(seen.joint, llms=llms, scores=everything.joint.scores)
 
 
+def _about_mean(llms: LLMData, seen: LLMData) -> LLMData:
+    """Covariates about the mean of the LLMs that were seen."""
+    if llms.covariate is None:
+        return llms
+    moved = llms.covariate + llms.covariate_mean - seen.covariate_mean
+    return replace(llms, covariate=moved, covariate_mean=seen.covariate_mean)
+
+
+def _of_groups(llms: LLMData, seen: LLMData) -> LLMData:
+    """Groups by the numbers that the fit gave them."""
+    if llms.group_idx is None:
+        return llms
+    if new := [name for name in llms.groups if name not in seen.groups]:
+        raise SpecError(
+            f"later LLMs are of groups that no earlier one is of ({listing(new)}): their level and "
+            "growth are unknown; choose a later origin, or a trend without groups"
+        )
+    number = np.array([seen.groups.index(name) for name in llms.groups])
+    return replace(llms, groups=seen.groups, group_idx=number[llms.group_idx])
+
+
 def _with_families(fit: Fit, llms: LLMData, rng: np.random.Generator) -> xr.Dataset:
-    """Parameters with an effect for every family: its own if the fit knows it, else a new one."""
+    """Parameters for all LLMs: an effect for every family, the trend as far as they reach.
+
+    A family's effect is its own if the fit knows it, else a new one.
+    """
     posterior = fit.posterior
     of_llms = [name for name in posterior if LLM in posterior[name].dims]
     theta = posterior.drop_vars([*of_llms, LLM])
+    theta = lengthened(theta, fit.spec, trend_on(fit.spec, llms), fit.seed)
     if "family_effect" not in theta:
         return theta
     known, names = theta["family_effect"], list(llms.families)

@@ -56,6 +56,10 @@ class TrendData:
         Covariate of the LLMs about its mean, along the times; 0 at mere dates.
     n_breaks
         Dates at which growth may break, where a trend leaves that open.
+    window
+        First and last time that the form of a trend hangs on (a singular date, bins of growth), in
+        years since the origin; by default the first and the last release. LLMs that came later are
+        read in the window of those that were fitted.
     """
 
     origin: str
@@ -65,16 +69,17 @@ class TrendData:
     weights: tuple[Array, ...] = ()
     covariate: Array = 0.0
     n_breaks: int = 16
+    window: tuple[float, float] | None = None
 
     @cached_property
     def first(self) -> float:
-        """First release, in years since the origin."""
-        return float(self.years.min())
+        """Begin of the window, in years since the origin."""
+        return float(self.years.min()) if self.window is None else self.window[0]
 
     @cached_property
     def last(self) -> float:
-        """Last release, in years since the origin."""
-        return float(self.years.max())
+        """End of the window, in years since the origin."""
+        return float(self.years.max()) if self.window is None else self.window[1]
 
     @cached_property
     def edges(self) -> Floats:
@@ -218,6 +223,11 @@ class Trend:
         """Whether it has a growth rate at all."""
         return len(self.parameters) > 1
 
+    @property
+    def unfolds(self) -> bool:
+        """Whether time itself adds to its parameters: an entry for each further quarter."""
+        return not {QUARTER, KNOT}.isdisjoint(self.dims.values())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrendOn:
@@ -260,6 +270,12 @@ class TrendOn:
         """The trend to be read at dates rather than at LLMs, of one group or of all together."""
         data = self.data.at_dates() if group is None else self.data.of_group(group)
         return replace(self, data=data)
+
+    def until(self, years: float) -> "TrendOn":
+        """The trend with a window that reaches a time, if it has parameters for each quarter."""
+        if not self.trend.unfolds or years <= self.data.last:
+            return self
+        return replace(self, data=replace(self.data, window=(self.data.first, years)))
 
     def along(self, wrap: Callable[[Floats], Array]) -> "TrendOn":
         """The trend to be read at LLMs by another kind of array."""
