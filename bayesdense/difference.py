@@ -21,6 +21,8 @@ _DIGITS: Final = 8
 #: Monte Carlo errors of a difference of medians beyond which it is no chance of sampling.
 _BEYOND_CHANCE: Final = 3.0
 _MOST_LLMS: Final = 10
+#: Characters of a digest that are told.
+_SHORT: Final = 12
 _COUNTS: Final = ("n_llms", "n_families", "n_runs", "n_scores", "window", "reference_params")
 
 
@@ -164,15 +166,21 @@ def diff(first: Fit, second: Fit) -> FitDifference:
     known = [_llms_of(fit) for fit in (first, second)]
     common = [name for name in known[0] if name in known[1]]
     growth = [derive.growth_rate(fit) for fit in (first, second)]
+    added = tuple(name for name in known[1] if name not in known[0])
+    removed = tuple(name for name in known[0] if name not in known[1])
+    llms = tuple(
+        Change(f"{name}: {change.entry}", change.before, change.after)
+        for name in common
+        for change in _changes(known[0][name], known[1][name])
+    )
+    counts = tuple(_changes(_data_of(first), _data_of(second)))
+    if not (added or removed or llms or counts):
+        counts = tuple(_changes(_content_of(first), _content_of(second)))
     return FitDifference(
-        added=tuple(name for name in known[1] if name not in known[0]),
-        removed=tuple(name for name in known[0] if name not in known[1]),
-        llms=tuple(
-            Change(f"{name}: {change.entry}", change.before, change.after)
-            for name in common
-            for change in _changes(known[0][name], known[1][name])
-        ),
-        counts=tuple(_changes(_data_of(first), _data_of(second))),
+        added=added,
+        removed=removed,
+        llms=llms,
+        counts=counts,
         model=tuple(_changes(_model_of(first), _model_of(second))),
         code=tuple(_changes(first.versions, second.versions)),
         same_seed=first.seed == second.seed,
@@ -245,6 +253,11 @@ def _data_of(fit: Fit) -> dict[str, object]:
         if name in observed
     }
     return {**known, "params": convention, **sums}
+
+
+def _content_of(fit: Fit) -> dict[str, object]:
+    """Digest of the whole dataset, which tells of what is not looked at: items, noise, its card."""
+    return {"content (digest)": str(fit.dataset_info["digest"])[:_SHORT]}
 
 
 def _model_of(fit: Fit) -> dict[str, object]:

@@ -16,6 +16,7 @@ from bayesdense.trends import form_of
 #: Probability of no growth before the break from which on a ratio of growth rates means nothing;
 #: and how near to 0 or 1 the probability of faster growth has to be for a change to be claimed.
 _NO_RATIO: Final = 0.025
+_ERRORS: Final = 2.0
 CLAIM: Final = 0.025
 _YEAR: Final = "break_year"
 
@@ -29,8 +30,8 @@ class GrowthBreak:
     before, after, difference
         1/year; the difference is growth after less growth before.
     ratio
-        Growth after over growth before; None where P(before <= 0) is .025 or more, as the ratio
-        then passes through infinity.
+        Growth after over growth before; None where P(before <= 0), with two of its Monte Carlo
+        errors, is .025 or more, as the ratio then passes through infinity.
     date
         ISO date of the break: the known one, or the posterior median of a free one.
     date_interval
@@ -133,7 +134,8 @@ def growth_break(fit: Fit) -> GrowthBreak:
         date=fit.spec.trend.partition("@")[2] if free is None else _dates(fit, free, [0.5])[0],
         date_interval=None if free is None else _ends(fit, free),
     )
-    if found.p_before_not_positive.value >= _NO_RATIO:
+    chance = found.p_before_not_positive
+    if not chance.value + _ERRORS * chance.mcse < _NO_RATIO:  # nor where it may be by chance
         return found
     ratio = _estimate("ratio of growth", after / before, "1")
     return GrowthBreak(

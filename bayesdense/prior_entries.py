@@ -161,6 +161,11 @@ def wider(prior: Prior, factor: float, *, is_scale: bool = False) -> Iterator[tu
     is_scale
         Whether it is that of a hierarchical sd, of which the whole is multiplied.
     """
+    if prior.is_hierarchical:  # its own numbers are the model's form
+        for key, inner in prior.inner.items():
+            for path, value in wider(inner, factor, is_scale=key == "sigma"):
+                yield f"kwargs.{key}.{path}", value
+        return
     numbers = {key: value for key, value in prior.kwargs.items() if isinstance(value, int | float)}
     if is_scale and prior.dist == "LogNormal":
         yield "kwargs.mu", numbers["mu"] + float(np.log(factor))
@@ -172,6 +177,3 @@ def wider(prior: Prior, factor: float, *, is_scale: bool = False) -> Iterator[tu
                 yield f"kwargs.{name}", 1.0 + (value - 1.0) / factor**2
     elif "sigma" in numbers:
         yield "kwargs.sigma", numbers["sigma"] * factor
-    for key, inner in prior.inner.items():
-        for path, value in wider(inner, factor, is_scale=key == "sigma"):
-            yield f"kwargs.{key}.{path}", value

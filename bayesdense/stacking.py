@@ -86,7 +86,7 @@ def stacked_forecast(
             "trend": fit.spec.trend,
             "weight": share,
             "n_draws": round(share * _DRAWS),
-            "model_digest": fit.spec.digest,
+            "model_digest": fit.spec.posterior_digest,
         }
         for fit, share in zip(fits, shares, strict=True)
     ]
@@ -111,14 +111,21 @@ def read_weights(path: str | Path, fits: Sequence[Fit]) -> dict[str, float]:
     Raises
     ------
     BayesdenseError
-        No such file, none of `compare`, about other data, or a comparison without the future left
-        out.
+        No such file, none of `compare`, about other data or another model, or a comparison without
+        the future left out.
     """
     where, what = printable(str(path)), "result of compare; its file is compare.json"
     content = read_result(path, "compare", what)
     digests = {fit.dataset_info["digest"] for fit in fits}
     if digests != {content["dataset"].get("digest")}:
         raise BayesdenseError(f"{where}: is about other data than the fits")
+    compared = {one["name"]: one["model_digest"] for one in content["hypotheses"]}
+    for fit in fits:
+        if compared.get(fit.spec.trend, fit.spec.posterior_digest) != fit.spec.posterior_digest:
+            raise BayesdenseError(
+                f"{where}: compared {told(fit.spec.trend)} under another model than that of its "
+                "fit; stack fits of the model that was compared, or compare that of the fits"
+            )
     weights = {one["name"]: one["weight_lfo"] for one in content["hypotheses"]}
     if any(weight is None for weight in weights.values()):
         raise BayesdenseError(
@@ -135,7 +142,7 @@ def _shares(fits: Sequence[Fit], weights: Mapping[str, float]) -> list[float]:
         raise BayesdenseError(
             f"stacking: trends {', '.join(trends) or 'none'}, allowed: two or more, each once"
         )
-    plain = {fit.spec.with_options(trend=trends[0]).digest for fit in fits}
+    plain = {fit.spec.with_options(trend=trends[0]).posterior_digest for fit in fits}
     data = {fit.dataset_info["digest"] for fit in fits}
     if len(plain) > 1 or len(data) > 1:
         raise BayesdenseError(

@@ -39,6 +39,19 @@ def test_a_fit_does_not_differ_from_itself() -> None:
     hold(found.to_dict(), "diff")
 
 
+def test_data_that_differ_in_what_is_not_looked_at_are_told() -> None:
+    """Items, noise and a swap of two losses leave counts and means alone, but not the digest."""
+    one, other = fake_fit(), fake_fit()
+    info = json.loads(other.tree.attrs["dataset"]) | {"digest": "1" * 64}
+    other.tree.attrs["dataset"] = json.dumps(info)
+    found = diff(one, other)
+    assert not found.same_data
+    assert found.statement.startswith("Changed: data.")
+    (change,) = found.counts
+    assert (change.before, change.after) == ("0" * 12, "1" * 12)
+    hold(found.to_dict(), "diff")
+
+
 def test_llms_that_came_and_went_are_named() -> None:
     one, other = fake_fit(llms=["a", "b", "c"]), fake_fit(llms=["b", "c", "d"])
     found = diff(one, other)

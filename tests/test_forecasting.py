@@ -368,6 +368,15 @@ def test_weights_have_to_be_of_the_fits(weights, message):
         stacked_forecast(two_fits(draws=5), weights, AT)
 
 
+def test_a_refined_grid_is_no_other_model():
+    """Fits refine the spacing of their grid, each as it has to."""
+    one, other = two_fits(draws=50)
+    finer = fake_fit(trend="flat", draws=50, options={"quadrature_spacing": 0.5})
+    assert finer.spec.digest != other.spec.digest
+    weights = {"exponential": 0.5, "flat": 0.5}
+    assert len(stacked_forecast([one, finer], weights, AT)["stack"]) == 2
+
+
 def test_fits_that_cannot_be_stacked_are_refused():
     one, _ = two_fits(draws=5)
     weights = {"exponential": 0.5, "flat": 0.5}
@@ -388,7 +397,12 @@ def test_the_verb_stacks(tmp_path, monkeypatch, capsys):
     content["dataset"]["digest"] = digest
     first = content["hypotheses"][0]
     weights = {"exponential": 0.6, "flat": 0.4}
-    content["hypotheses"] = [first | {"name": k, "weight_lfo": v} for k, v in weights.items()]
+    content["hypotheses"] = [
+        first | {"name": k, "weight_lfo": weights[k], "model_digest": fit.spec.posterior_digest}
+        for k, fit in zip(weights, fits, strict=True)
+    ]
+    others = [one | {"model_digest": "0" * 64} for one in content["hypotheses"]]
+    lacking = [one | {"weight_lfo": None} for one in content["hypotheses"]]
     path = tmp_path / "compare.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     verb = ("forecast", one, "--at", AT, "--with", other, "--weights", path)
@@ -398,7 +412,8 @@ def test_the_verb_stacks(tmp_path, monkeypatch, capsys):
     status, out, _ = invoke(monkeypatch, capsys, *verb, "--format", "json")
     hold(json.loads(out), "forecast")
     for change, message in (
-        ({"hypotheses": [first | {"weight_lfo": None}] * 2}, "--lfo"),
+        ({"hypotheses": lacking}, "--lfo"),
+        ({"hypotheses": others}, "under another model"),
         ({"dataset": content["dataset"] | {"digest": "other"}}, "other data"),
         ({"verdict": 3}, "no result of compare"),
     ):

@@ -29,7 +29,7 @@ from bayesdense.studies import decomposition, refits
 from bayesdense.studies.axes import AXES, Case, cases_of
 from bayesdense.studies.decomposition import held, mixed, width
 from bayesdense.studies.refits import Length, Study, growth_of, refit, study_of
-from bayesdense.studies.selection import WHOLE, Selection, found_again, select, where_of
+from bayesdense.studies.selection import WHOLE, Selection, found_again, people_of, select, where_of
 from bayesdense.studies.sweep import sweep
 
 SHORT = Length(draws=60, tune=60, chains=2)
@@ -78,6 +78,46 @@ def test_a_part_by_benchmark_drops_llms_without_a_score_there(densing: Dataset) 
     for table in (part.runs, part.loss_scores, part.scores, part.score_reports):
         assert table is not None
         assert set(table["benchmark"]) == {"MBPP"}
+
+
+def test_time_counts_all_weights_and_the_active_ones(tiny: Path, joint: ModelSpec) -> None:
+    """N_time = (k N bits/16 + N_active) / (k + 1)."""
+    dataset = load_dataset(tiny)
+    with pytest.raises(DatasetError, match="n_params_active is blank"):
+        select(dataset, Selection(in_time=2.45))
+    assert dataset.llms is not None
+    n = dataset.llms["n_params"]
+    sparse = replace(dataset, llms=dataset.llms.assign(n_params_active=n / 5))
+    by_time = select(sparse, Selection(in_time=2.45)).llms
+    assert by_time is not None
+    np.testing.assert_allclose(by_time["n_params"], n * (2.45 + 0.2) / 3.45)
+    assert sparse.llms is not None
+    quantised = replace(sparse, llms=sparse.llms.assign(weight_bits=4.0))
+    by_time = select(quantised, Selection(in_time=2.45)).llms
+    assert by_time is not None
+    np.testing.assert_allclose(by_time["n_params"], n * (2.45 / 4 + 0.2) / 3.45)
+
+
+@pytest.mark.parametrize("folder", ["densing", "densing-published"])
+def test_dates_are_moved_by_their_sd(folder: str) -> None:
+    dataset = load_dataset(folder)
+    before = people_of(dataset)["release_date"]
+    moved = [people_of(select(dataset, Selection(dates_drawn=k))) for k in (1, 1, 2)]
+    one, again, other = ((people["release_date"] - before).dt.days for people in moved)
+    assert (one == again).all()
+    assert (one != other).any()
+    assert one.std() == pytest.approx(30, rel=0.3)
+    people = people_of(dataset).assign(date_sd_days=0.0)
+    table = {"densities": people} if dataset.densities is not None else {"llms": people}
+    exact = people_of(select(replace(dataset, **table), Selection(dates_drawn=1)))
+    assert (exact["release_date"] == people["release_date"]).all()
+
+
+def test_parts_that_use_nothing_new_keep_their_names() -> None:
+    """Jobs of earlier versions are found again."""
+    assert set(Selection(in_bytes=True).to_dict()) == {"benchmarks", "since", "until", "in_bytes"}
+    part = Selection(in_time=2.45, dates_drawn=2)
+    assert Selection.of(part.to_dict()) == part
 
 
 def test_bytes_are_parameters_times_bits_over_eight(tiny: Path, joint: ModelSpec) -> None:
@@ -151,7 +191,10 @@ def test_what_cannot_be_fitted_says_why(tiny: Path, joint: ModelSpec) -> None:
     cases = by_name(cases_of(joint, load_dataset(tiny), list(AXES)))
     assert "no column n_params_active" in cases["params", "active"].missing
     assert "weight_bits" in cases["denominator", "bytes"].missing
-    assert cases["date_error", "date_sd_days"].missing
+    of_densing = by_name(cases_of(joint, load_dataset("densing"), ["covariate"]))
+    assert "n_tokens is blank" in of_densing["covariate", "fixed tokens per parameter"].missing
+    assert "no column n_params_active" in cases["denominator", "time_mix 2.45"].missing
+    assert not cases["date_error", "30 days, draw 1"].missing
     given = load_dataset("densing-published")
     cases = by_name(cases_of(load_spec("trend_only"), given, list(AXES)))
     assert "neither law" in cases["reference_tokens", "any"].missing
@@ -251,7 +294,7 @@ def test_a_failed_fit_is_a_row_and_definitions_are_mixed(
 ) -> None:
     found = sweep(
         tiny,
-        axes=["reference_tokens", "family", "date_error", "decomposition"],
+        axes=["reference_tokens", "family", "denominator", "decomposition"],
         out=tmp_path / "out",
         executor="serial",
     )
@@ -259,7 +302,7 @@ def test_a_failed_fit_is_a_row_and_definitions_are_mixed(
     rows = {(row["axis"], row["value"]): row for row in found.rows}
     assert rows["family", "none"]["status"] == "failed"
     assert "RuntimeError: as asked" in rows["family", "none"]["message"]
-    assert rows["date_error", "date_sd_days"]["status"] == "not_available"
+    assert rows["denominator", "bytes"]["status"] == "not_available"
     grown = [rows["reference_tokens", f"{t}T"]["growth_rate_per_year"]["median"]
              for t in (1, 2, 5, 10, 20)]  # fmt: skip
     np.testing.assert_allclose(grown, [2.0, 1.5, 1.2, 1.1, 1.05], atol=0.02)
@@ -270,6 +313,7 @@ def test_a_failed_fit_is_a_row_and_definitions_are_mixed(
     sources = {source.source: source for source in found.decomposition}
     assert sources["law_and_map"].ratio == pytest.approx(0.5, abs=0.05)
     assert sources["family"].error.startswith("RuntimeError")
+    assert {name for name, source in sources.items() if source.failed} == {"score_noise", "family"}
     assert sources["reference_tokens"].ratio == pytest.approx(3.0, abs=0.4)
     assert len(found.table()) == len(found.rows)
     told = json.loads((tmp_path / "out" / "sweep.json").read_text())
@@ -317,7 +361,7 @@ def test_the_verb_answers_in_three_forms(
     capsys: pytest.CaptureFixture[str],
     form: str,
 ) -> None:
-    axes = "reference_tokens,date_error,decomposition,width@trend.priors.growth_rate"
+    axes = "reference_tokens,denominator,decomposition,width@trend.priors.growth_rate"
     arguments = ("sweep", tiny, "--axes", axes)
     where = ("--out", tmp_path / "out", "--executor", "serial", "--quiet", "--format", form)
     status, out, err = invoke(monkeypatch, capsys, *arguments, *where)
@@ -331,7 +375,7 @@ def test_the_verb_answers_in_three_forms(
     else:
         assert "Widths do not add" in out
         assert "growth_rate: half" in out and "shift: of the median" in out
-        assert "not available: date_error" in out
+        assert "not available: denominator" in out
         assert max(map(len, out.splitlines())) <= 80
 
 

@@ -14,6 +14,7 @@ from bayesdense.comparison.verdict import (
     beaten_by,
     pairs,
     posterior_probabilities,
+    probability_errors,
     verdict,
 )
 
@@ -45,7 +46,7 @@ def test_both_have_to_agree(family: Difference, lfo: Difference | None, decisive
         assert list(beaten_by([one])) == [worse]
         assert verdict(["a", "b"], [one]).startswith("decisive: ")
         assert f"beaten: {worse} by" in verdict(["a", "b"], [one])
-    else:
+    elif lfo is not None:
         assert beaten_by([one]) == {}
 
 
@@ -63,6 +64,17 @@ def test_words_of_the_verdict() -> None:
         "provisional, without leave-future-out: not distinguishable: a, b"
     )
     assert verdict(["a"], []) == "nothing to compare: a alone"
+
+
+def test_where_one_has_no_future_the_others_keep_theirs() -> None:
+    """What leave-future-out contradicts is not beaten because a third hypothesis has none."""
+    against = Difference(-3.0, 2.0)
+    found = [pair(CLEAR, against), pair(CLEAR, None, "a", "c"), pair(CLEAR, None, "b", "c")]
+    assert beaten_by(found) == {"c": ["a", "b"]}
+    assert verdict(["a", "b", "c"], found) == (
+        "provisional, without leave-future-out of c: not distinguishable: a, b; "
+        "decisively beaten: c by a, b"
+    )
 
 
 def scores(elpd: float, lfo: bool = True, log_ml: float | None = 0.0) -> Scores:
@@ -88,6 +100,21 @@ def test_probabilities_add_up_and_know_no_common_factor(values: list[float], shi
     assert sum(p for p in found.values() if p is not None) == pytest.approx(1)
     moved = posterior_probabilities({n: v + shift for n, v in zip(names, values, strict=True)})
     assert moved == pytest.approx(found, abs=1e-6)
+
+
+def test_errors_of_probabilities_are_those_of_many_draws() -> None:
+    log_mls = {"a": 0.0, "b": -0.7, "c": -4.0}
+    errors = {"a": 0.1, "b": 0.2, "c": 0.05}
+    found = probability_errors(posterior_probabilities(log_mls), errors)
+    rng = np.random.default_rng(3)
+    drawn = [
+        posterior_probabilities({k: v + errors[k] * rng.normal() for k, v in log_mls.items()})
+        for _ in range(4000)
+    ]
+    for name in log_mls:
+        assert found[name] == pytest.approx(np.std([float(d[name] or 0) for d in drawn]), rel=0.08)
+    unknown = {"a": None, "b": None}
+    assert probability_errors(unknown, {"a": 0.1, "b": None}) == unknown
 
 
 def test_a_probability_needs_every_marginal_likelihood() -> None:

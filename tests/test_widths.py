@@ -55,6 +55,13 @@ def test_only_the_trend_is_widened_and_not_its_level() -> None:
             },
             {"kwargs.sigma.kwargs.sigma": 2.0},
         ),
+        (  # as of the staircase: what spreads its quarters is its form, not a width
+            {
+                "dist": "LogNormal",
+                "kwargs": {"mu": {"dist": "Normal", "kwargs": {"mu": 0, "sigma": 1}}, "sigma": 1},
+            },
+            {"kwargs.mu.kwargs.sigma": 2.0},
+        ),
     ],
 )
 def test_what_width_means(raw: dict[str, object], expected: dict[str, float]) -> None:

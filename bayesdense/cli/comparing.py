@@ -170,7 +170,9 @@ def _cells(one: Mapping[str, Any]) -> list[str | None]:
         _with_error(one["log_ml"], one["log_ml_se"]),
         None
         if one["posterior_probability"] is None
-        else format_probability(one["posterior_probability"]),
+        else format_probability(
+            one["posterior_probability"], one.get("posterior_probability_se") or 0.0
+        ),
         _months(one["doubling_time_days"]),
     ]
 

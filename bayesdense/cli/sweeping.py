@@ -104,7 +104,8 @@ def sweep(
         write_figure(sweep_figure(found.table()), plot, ending)
         say(f"Written to {plot}.")
     emit(_answer(found, folder), form)
-    if not all(row["status"] == "not_available" or passed(row) for row in found.rows):
+    is_whole = all(row["status"] == "not_available" or passed(row) for row in found.rows)
+    if not is_whole or any(source.failed for source in found.decomposition):
         raise typer.Exit(1)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bayesdense.comparison import lfo as future
-from bayesdense.comparison.verdict import Pair, Scores
+from bayesdense.comparison.verdict import Pair, Scores, probability_errors
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.spec import ModelSpec
 from bayesdense.summary import strict
@@ -65,7 +65,7 @@ class Hypothesis:
     model_digest: str
     scores: Scores
     evidence: Mapping[float, Evidence]
-    smc: Mapping[str, float | None] | None
+    smc: Mapping[str, Any] | None
     growth: Mapping[str, Any]
     doubling_time: Mapping[str, Any]
     trend: Mapping[str, Any]
@@ -151,6 +151,12 @@ class Comparison:
         return json_text(self.to_dict()) + "\n"
 
     @property
+    def probability_errors(self) -> dict[str, float | None]:
+        """Monte Carlo errors of the posterior probabilities at the priors as they are."""
+        errors = {one.name: one.evidence[1.0].se for one in self.hypotheses}
+        return probability_errors(self.probabilities[1.0], errors)
+
+    @property
     def table(self) -> pd.DataFrame:
         """One row a hypothesis, best predictor of unseen families first."""
         rows = self.to_dict()["hypotheses"]
@@ -188,6 +194,7 @@ def _hypothesis_json(one: Hypothesis, among: Comparison) -> Json:
         "log_ml_smc": None if smc is None else smc["value"],
         "log_ml_smc_se": None if smc is None else smc["se"],
         "posterior_probability": among.probabilities[1.0][one.name],
+        "posterior_probability_se": among.probability_errors[one.name],
         "prior_widths": [
             {
                 "factor": factor,

@@ -69,7 +69,8 @@ def _read(plan: Plan, name: str, found: Mapping[Job, Result]) -> Hypothesis:
     evidence = {factor: _evidence_at(plan, name, factor, found, failures) for factor in WIDTHS}
     smc, nested, own = main["smc"], main["nested"], evidence[1.0]
     if smc is not None and smc["value"] is None:
-        failures.append(f"sequential Monte Carlo: chains {smc['spread']:.1f} nats apart")
+        why = smc.get("failed") or f"chains {smc['spread']:.1f} nats apart"
+        failures.append(f"sequential Monte Carlo: {why}")
     inner = None
     if nested is not None and nested["reliable"]:
         inner = (nested["name"], Difference(nested["value"], nested["se"]))

@@ -193,13 +193,19 @@ def _reweighted(fitted: Fit, data: Observations, factor: float) -> Result:
 
 
 def _smc(spec: ModelSpec, data: Observations, seed: int) -> Result | None:
-    """Log marginal likelihood by sequential Monte Carlo; None where it is not offered."""
+    """Log marginal likelihood by sequential Monte Carlo, or why there is none.
+
+    None where it is not offered.
+    """
     # PyMC takes seconds to import, and all else here does without
     module = importlib.import_module("bayesdense.comparison.smc")
     if not module.can_run(spec):
         return None
-    found = module.smc(spec, data, seed=seed)
-    return {"value": found.log_ml, "se": found.se, "spread": found.spread}
+    try:
+        found = module.smc(spec, data, seed=seed)
+    except Exception as error:  # whatever ends a second opinion, the first one stands
+        return {"value": None, "se": None, "failed": f"{type(error).__name__}: {error}"}
+    return {"value": found.log_ml, "se": found.se, "spread": found.spread, "failed": None}
 
 
 def _nested(fitted: Fit, data: Observations) -> Result | None:

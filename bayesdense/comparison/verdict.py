@@ -118,19 +118,19 @@ def _nested(a: str, b: str, one: Scores, other: Scores) -> Difference | None:
     return None
 
 
-def beaten_by(found: Sequence[Pair], *, provisional: bool = False) -> dict[str, list[str]]:
+def beaten_by(found: Sequence[Pair]) -> dict[str, list[str]]:
     """Hypotheses that are decisively beaten, and by which.
+
+    Pair by pair: by leave-one-family-out alone, provisionally, where there is no leave-future-out.
 
     Parameters
     ----------
     found
         All pairs.
-    provisional
-        By leave-one-family-out alone.
     """
     out: dict[str, list[str]] = {}
     for pair in found:
-        if pair.clear if provisional else pair.decisive:
+        if pair.clear if pair.lfo is None else pair.decisive:
             worse = pair.b if pair.better == pair.a else pair.a
             out.setdefault(worse, []).append(pair.better)
     return out
@@ -139,20 +139,29 @@ def beaten_by(found: Sequence[Pair], *, provisional: bool = False) -> dict[str, 
 def verdict(names: Sequence[str], found: Sequence[Pair]) -> str:
     """Say in a sentence which hypotheses the data tell apart.
 
-    "decisive" only if one is left; else "not distinguishable", with what is beaten all the same.
-    A Bayes factor has no voice.
+    "decisive" only if one is left; else "not distinguishable", with what is beaten all the same;
+    "provisional" where leave-future-out is missing, of all or of some. A Bayes factor has no voice.
     """
     if len(names) == 1:
         return f"nothing to compare: {names[0]} alone"
-    has_lfo = all(pair.lfo is not None for pair in found)
-    beaten = beaten_by(found, provisional=not has_lfo)
+    beaten = beaten_by(found)
     left = [name for name in names if name not in beaten]
     losers = "; ".join(f"{worse} by {', '.join(by)}" for worse, by in beaten.items())
-    mark = "" if has_lfo else "provisional, without leave-future-out: "
+    mark = _mark(names, found)
     if len(left) == 1:
         return f"{mark}decisive: {left[0]}; beaten: {losers}"
     also = f"; decisively beaten: {losers}" if losers else ""
     return f"{mark}not distinguishable: {', '.join(left)}{also}"
+
+
+def _mark(names: Sequence[str], found: Sequence[Pair]) -> str:
+    """Say of which hypotheses leave-future-out is missing."""
+    told = {name for pair in found if pair.lfo is not None for name in (pair.a, pair.b)}
+    lacking = [name for name in names if name not in told]
+    if not lacking:
+        return ""
+    of = f" of {', '.join(lacking)}" if told else ""
+    return f"provisional, without leave-future-out{of}: "
 
 
 def posterior_probabilities(log_mls: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -169,3 +178,27 @@ def posterior_probabilities(log_mls: Mapping[str, float | None]) -> dict[str, fl
         return dict.fromkeys(log_mls)
     weights = np.exp(np.array(values) - max(values))
     return dict(zip(log_mls, (weights / weights.sum()).tolist(), strict=True))
+
+
+def probability_errors(
+    probabilities: Mapping[str, float | None], log_ml_ses: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    """Monte Carlo errors of posterior probabilities, from those of the log marginal likelihoods.
+
+    To first order sd(p_i) = p_i sqrt(s_i^2 (1 - 2 p_i) + sum_j p_j^2 s_j^2): of p_i as a function
+    of independent log m_j with sds s_j, d p_i / d log m_j = p_i (1[i = j] - p_j).
+
+    Parameters
+    ----------
+    probabilities
+        Of `posterior_probabilities`.
+    log_ml_ses
+        Name -> Monte Carlo error of the log marginal likelihood, nats; None where it failed.
+    """
+    p = np.array([value for value in probabilities.values() if value is not None])
+    errors = [log_ml_ses[name] for name in probabilities]
+    s = np.array([error for error in errors if error is not None])
+    if len(p) < len(probabilities) or len(s) < len(probabilities):
+        return dict.fromkeys(probabilities)
+    sds = p * np.sqrt(s**2 * (1 - 2 * p) + np.sum(p**2 * s**2))
+    return dict(zip(probabilities, sds.tolist(), strict=True))

@@ -16,7 +16,13 @@ from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.kinds import KINDS
 from bayesdense.prior_entries import prior_at, with_width
 from bayesdense.spec import ModelSpec
-from bayesdense.studies.selection import WHOLE, Selection, people_of, tables_of_llms
+from bayesdense.studies.selection import (
+    DATE_SD_DAYS,
+    WHOLE,
+    Selection,
+    people_of,
+    tables_of_llms,
+)
 from bayesdense.wording import nearest_of, told
 
 HEADLINE: Final = "headline"
@@ -30,6 +36,13 @@ _CEILINGS: Final = MappingProxyType({".85": (34, 6), ".94": (30, 2), ".99": (198
 #: Trends whose growth at the last release is put beside the headline's.
 _TRENDS: Final = ("exponential", "break_free", "quadratic")
 _YEAR: Final = pd.Timedelta(days=365)
+#: Time to read a weight over that to compute with it, for 100 tokens on a GPU of 82.58 TFLOPS and
+#: 1.01 TB/s: the paper's print and its formulas say the inverse of one another.
+_MEMORY_OVER_COMPUTE: Final = MappingProxyType(
+    {"2.45": "as Xiao et al. print it", "0.41": "as their formulas give it"}
+)
+#: Draws of release dates about those given.
+_DATE_DRAWS: Final = 3
 _GIVEN: Final = "published densities have neither law nor sizes"
 
 
@@ -116,7 +129,19 @@ def _denominator(base: Base) -> Iterator[Case]:
         if why
         else replace(by_size, selection=Selection(in_bytes=True))
     )
-    yield base.missing(axis, "time_mix", "needs a record of which weights were used when")
+    why = base.blank("n_params_active")
+    for ratio, whose in _MEMORY_OVER_COMPUTE.items():
+        value = f"time_mix {ratio}"
+        note = (
+            "time to read all weights and to compute with the active ones, in parameters of a "
+            f"dense LLM of 16 bits; reading takes {ratio} times as long, {whose}"
+        )
+        by_time = base.changed(axis, value, note, params="total")
+        yield (
+            base.missing(axis, value, why)
+            if why
+            else replace(by_time, selection=Selection(in_time=float(ratio)))
+        )
 
 
 def _benchmarks(base: Base) -> Iterator[Case]:
@@ -196,7 +221,9 @@ def _covariate(base: Base) -> Iterator[Case]:
             yield base.missing(axis, value, "this version has no trend with a covariate")
             continue
         note = "another quantity: growth among LLMs alike in it"
-        yield base.changed(axis, value, note, trend=kind)
+        why = base.blank("n_tokens") if kind.endswith("log_overtraining") else ""
+        case = base.changed(axis, value, note, trend=kind)
+        yield base.missing(axis, value, why) if why and not case.missing else case
 
 
 def _trend(base: Base) -> Iterator[Case]:
@@ -223,9 +250,13 @@ def _width(base: Base, axis: str) -> Iterator[Case]:
 
 
 def _date_error(base: Base) -> Iterator[Case]:
-    yield base.missing(
-        "date_error", "date_sd_days", "this version of the model takes release dates as exact"
-    )
+    """Dates moved at random: the model takes them as exact, and errors in them flatten growth."""
+    given = "date_sd_days" in base.llms and bool(base.llms["date_sd_days"].notna().any())
+    sd = "date_sd_days" if given else f"{DATE_SD_DAYS:g} days"
+    for number in range(1, _DATE_DRAWS + 1):
+        note = f"release dates moved by Normal(0, {sd})"
+        selection = Selection(dates_drawn=number)
+        yield Case("date_error", f"{sd}, draw {number}", base.spec, selection, note=note)
 
 
 #: Axes of what published densities lack.

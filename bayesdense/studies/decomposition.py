@@ -180,6 +180,8 @@ class Source:
         Of the fit with the source off; None where there is none, or several.
     error
         Why it is not to be had.
+    failed
+        Whether that is because a fit failed, and not for want of the part.
     """
 
     source: str
@@ -189,6 +191,7 @@ class Source:
     ratio: float | None = None
     max_rhat: float | None = None
     error: str = ""
+    failed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 
+import numpy as np
 import pandas as pd
 
 from bayesdense.catalog import dataset_names, resolve_dataset
@@ -13,6 +14,13 @@ from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import DatasetError
 
 _BITS_PER_BYTE: Final = 8.0
+#: Bits of a weight where nothing else is said.
+_USUAL_BITS: Final = 16.0
+#: Sd of release dates, in days, where the dataset gives none.
+DATE_SD_DAYS: Final = 30.0
+#: Keeps draws of dates apart from other uses of a seed.
+_DATES: Final = 0xDA7E
+_ADDED: Final = ("in_time", "dates_drawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +35,19 @@ class Selection:
         ISO dates: LLMs released on `since` or later, and before `until`, are kept.
     in_bytes
         Whether `n_params` becomes the bytes of the weights, n_params weight_bits / 8.
+    in_time
+        Time to read a weight over that to compute with it, where `n_params` becomes the parameters
+        of the dense LLM of 16 bits that takes as long to run (`in_time`); 0: it does not.
+    dates_drawn
+        Number of a draw of release dates about those given; 0: as given.
     """
 
     benchmarks: tuple[str, ...] | None = None
     since: str | None = None
     until: str | None = None
     in_bytes: bool = False
+    in_time: float = 0.0
+    dates_drawn: int = 0
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
@@ -41,8 +56,15 @@ class Selection:
         return cls(**{**raw, "benchmarks": None if names is None else tuple(names)})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return asdict(self)
+        """Return it as JSON can hold it; what was added later only where it is used.
+
+        So jobs that do not use it keep the names under which they are filed.
+        """
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in _ADDED or value != getattr(WHOLE, name)
+        }
 
 
 #: All of a dataset.
@@ -57,10 +79,14 @@ def select(dataset: Dataset, selection: Selection) -> Dataset:
     Raises
     ------
     DatasetError
-        Nothing is left, or `weight_bits` is not there for every LLM.
+        Nothing is left, or `weight_bits` or `n_params_active` is not there for every LLM.
     """
     if selection.in_bytes:
         dataset = _in_bytes(dataset)
+    if selection.in_time:
+        dataset = in_time(dataset, selection.in_time)
+    if selection.dates_drawn:
+        dataset = _dates_drawn(dataset, selection.dates_drawn)
     if dataset.densities is not None:
         kept = _released(dataset.densities, selection)
         _require_some(dataset, kept)
@@ -157,6 +183,44 @@ def _in_bytes(dataset: Dataset) -> Dataset:
             dataset.name, [f"llms.csv: weight_bits is blank for {missing} of {len(llms)} LLMs"]
         )
     return replace(dataset, llms=llms.assign(n_params=llms["n_params"] * bits / _BITS_PER_BYTE))
+
+
+def in_time(dataset: Dataset, memory_over_compute: float) -> Dataset:
+    """Count LLMs by the time that they take: parameters of the dense 16-bit LLM as slow as they.
+
+    N_time = (k N bits/16 + N_active) / (k + 1), k the time to read a weight over that to compute
+    with it: all weights are read, those of 4 bits in a quarter of the time, and the active ones
+    computed with. Weights of unknown bits count as 16.
+
+    References
+    ----------
+    Xiao et al. 2025, eqs. 5 to 7 (weights on the chip).
+    """
+    llms, _ = tables_of_llms(dataset)
+    active = llms.get("n_params_active", pd.Series(float("nan"), llms.index))
+    if missing := int(active.isna().sum()):
+        raise DatasetError(
+            dataset.name,
+            [f"llms.csv: n_params_active is blank for {missing} of {len(llms)} LLMs"],
+        )
+    bits = llms.get("weight_bits", pd.Series(_USUAL_BITS, llms.index)).fillna(_USUAL_BITS)
+    read = memory_over_compute * llms["n_params"] * bits / _USUAL_BITS
+    return replace(
+        dataset, llms=llms.assign(n_params=(read + active) / (memory_over_compute + 1.0))
+    )
+
+
+def _dates_drawn(dataset: Dataset, number: int) -> Dataset:
+    """Move every release date by a normal error, to whole days."""
+    people = people_of(dataset)
+    sd = people.get("date_sd_days", pd.Series(DATE_SD_DAYS, people.index)).fillna(DATE_SD_DAYS)
+    error = sd * np.random.default_rng([_DATES, number]).normal(size=len(people))
+    moved = people.assign(
+        release_date=people["release_date"] + pd.to_timedelta(error.round(), unit="D")
+    )
+    if dataset.densities is not None:
+        return replace(dataset, densities=moved)
+    return replace(dataset, llms=moved)
 
 
 def _of(table: pd.DataFrame, column: str, values: Sequence[str] | pd.Series) -> pd.DataFrame:

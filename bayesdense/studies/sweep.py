@@ -274,7 +274,7 @@ def _without(source: Source, plan: _Plan, results: Results, draws: Floats) -> So
     if outcome is None:
         return replace(source, error="the model has no such part")
     if not outcome.is_done:
-        return replace(source, error=_said(outcome))
+        return replace(source, error=_said(outcome), failed=True)
     rhat = outcome.result["checks"]["max_rhat"]
     return measured(source, draws_of(outcome.result), draws, rhat)
 
@@ -283,9 +283,14 @@ def _open_definitions(plan: _Plan, results: Results, draws: Floats) -> Iterator[
     """Widths with one definition at a time left open."""
     for axis, what in _DEFINITIONS.items():
         source = Source(axis, what, "on")
-        outcomes = [_outcome(job, results) for case, job in plan.cases if case.axis == axis]
-        parts = [draws_of(o.result) for o in outcomes if o is not None and o.is_done]
-        if len(parts) < 2:
+        outcomes = {
+            case.value: _outcome(job, results) for case, job in plan.cases if case.axis == axis
+        }
+        parts = [draws_of(o.result) for o in outcomes.values() if o is not None and o.is_done]
+        failed = [name for name, o in outcomes.items() if o is not None and not o.is_done]
+        if failed:  # a mixture of those that are left would be of another question
+            yield replace(source, error=f"the fits of {', '.join(failed)} failed", failed=True)
+        elif len(parts) < 2:
             yield replace(source, error="fewer than two of its definitions can be fitted")
         else:
             yield measured(source, mixed(parts), draws, None)

@@ -245,7 +245,7 @@ def _judged(there: _Worlds, kind: str, k: int, results: Results) -> dict[str, An
     families = {rival: pointwise_of(result["family"]) for rival, result in found.items()}
     future = _foretold(there, kind, k, results)
     compared = _pairs(families, found, future)
-    beaten = beaten_by(compared, provisional=not future)
+    beaten = beaten_by(compared)
     probabilities = posterior_probabilities({r: f["log_ml"]["value"] for r, f in found.items()})
     plain = found[EXPONENTIAL]
     free = found.get("break_free")

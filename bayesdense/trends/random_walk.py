@@ -49,6 +49,6 @@ RANDOM_WALK = Trend(
     is_linear=True,
     dims={"growth_step": KNOT},
     formula="eta0 + g t + Σ z_e max(t - e, 0), z_e ~ Normal(0, sd) at quarters e",
-    outside="the growth of the first and of the last quarter: the middle of what a walk would do",
+    outside="the walk goes on after the last release; before the first, the first quarter's growth",
     require=_require,
 )

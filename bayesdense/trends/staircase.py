@@ -51,5 +51,5 @@ STAIRCASE = Trend(
     dims={"quarter_growth": QUARTER},
     positive=("quarter_growth",),
     formula="eta0 + Σ x_k (years of quarter k up to t), x_k > 0 log-normal",
-    outside="the mean growth of the quarters; further steps scatter about it",
+    outside="further quarters come after the last release; before the first, the mean growth",
 )
