@@ -15,15 +15,25 @@ from program import cli, hold, invoke
 
 from bayesdense.comparison import Comparison, compare
 from bayesdense.comparison.pointwise import Pointwise
-from bayesdense.comparison.tasks import agreeing, as_json, from_json, sampling
+from bayesdense.comparison.tasks import (
+    agreeing,
+    as_json,
+    from_json,
+    hypothesis,
+    sampling,
+    without_llm,
+)
 from bayesdense.comparison.widths import WIDTHS
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.jobs import Failure, Job, Outcome
 from bayesdense.names import STUDY_RHAT
+from bayesdense.observations import observe
 from bayesdense.results import Fit
 from bayesdense.simulate import write_dataset
 from bayesdense.spec import load_spec
+from bayesdense.studies.refits import Length, Study
+from bayesdense.studies.selection import WHOLE
 from bayesdense.trends import TRENDS as TRENDS_THAT_SHIP
 from bayesdense.trends import add_trend, known
 
@@ -156,6 +166,7 @@ def made(name: str, k: float = 0.1, **changes: object) -> dict[str, Any]:
         "family": units,
         "llm": units,
         "failed_families": {"B": draws} if k > 0.7 else {},
+        "failed_llms": {"B": draws} if k > 0.7 else {},
         "log_ml": {"value": -10.0 if name == "flat" else -8.0, "se": 0.1, "failed": None},
         "widths": {str(factor): width for factor in WIDTHS},
         "smc": None,
@@ -223,28 +234,60 @@ def test_without_the_future_the_verdict_is_provisional(monkeypatch: pytest.Monke
 
 
 def test_failing_weights_are_replaced_by_a_refit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exact value is that of the bridge between the fits without the family and with it."""
+    """The exact value is that of the bridge between the fits without the unit and with it."""
     gains = np.random.default_rng(2).normal(-2, 0.1, (4, 50, 1)).tolist()
     asked: list[str] = []
 
     def results(job: Job) -> dict[str, Any]:
-        if asks(job, "without_family"):
-            asked.append(job.params["family"])
+        if asks(job, "without_family") or asks(job, "without_llm"):
+            asked.append(job.params.get("family") or job.params["llm"])
             if trend_of(job) == "flat":
                 return {"failed": "it would not"}
             return {"gains": gains, "max_rhat": 1.01, "divergences": 0}
         return made(trend_of(job), k=0.9)
 
     found = put_together(monkeypatch, results)
-    assert asked == ["B", "B"]
+    assert asked == ["B"] * 4
     one, other = found.hypotheses
-    assert one.checks["refitted_families"] == ["B"]
-    assert one.scores.family.elpd[1] == pytest.approx(-2, abs=0.05)
-    assert one.scores.family.failed == ()
+    assert one.checks["refitted_families"] == one.checks["refitted_llms"] == ["B"]
+    for units in (one.scores.family, one.scores.llm):
+        assert units.elpd[1] == pytest.approx(-2, abs=0.05)
+        assert units.failed == ()
     assert one.checks["max_rhat_refits"] == 1.01
-    assert other.checks["pareto_k_families"] == ["B"]
-    assert other.checks["failures"] == ["without family B: it would not"]
+    assert other.checks["pareto_k_families"] == other.checks["pareto_k_llms"] == ["B"]
+    assert other.checks["failures"] == [
+        "without family B: it would not",
+        "without LLM B: it would not",
+    ]
     assert other.scores.family.elpd[1] == -5.0
+
+
+def test_results_of_an_earlier_version_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They hold no densities of LLMs whose weights fail: these stay, and are named."""
+
+    def results(job: Job) -> dict[str, Any]:
+        found = made(trend_of(job), k=0.9, failed_families={})
+        del found["failed_llms"]
+        return found
+
+    one, _ = put_together(monkeypatch, results).hypotheses
+    assert one.checks["pareto_k_llms"] == ["B"]
+    assert one.checks["failures"] == []
+
+
+@pytest.mark.fit
+def test_an_llm_left_out_is_told_given_its_family() -> None:
+    """Where weights do not fail, the refit says what they say."""
+    spec, dataset = load_spec("trend_only"), load_dataset(PUBLISHED)
+    study = Study(PUBLISHED, dataset, Length(draws=500, tune=200, chains=4), seed=3)
+    whole = hypothesis(study.job(hypothesis, spec, WHOLE, check=False))
+    name = observe(spec, dataset).llms.names[20]
+    refit = without_llm(study.job(without_llm, spec, WHOLE, llm=name))
+    weighed = from_json(whole["llm"])
+    by_weights = weighed.elpd[weighed.labels.index(name)]
+    gains = np.array(refit["gains"])
+    by_refit = np.log(np.exp(gains).mean())
+    assert by_refit == pytest.approx(by_weights, abs=0.05)
 
 
 def test_where_weights_fail_a_width_is_refitted(monkeypatch: pytest.MonkeyPatch) -> None:

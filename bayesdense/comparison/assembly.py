@@ -10,7 +10,7 @@ from bayesdense.comparison import lfo as future
 from bayesdense.comparison.answer import Comparison, Evidence, Hypothesis
 from bayesdense.comparison.hiding import foretold
 from bayesdense.comparison.importance import RELIABLE_K
-from bayesdense.comparison.plan import Plan
+from bayesdense.comparison.plan import Plan, failed_llms
 from bayesdense.comparison.pointwise import Difference, Pointwise, stacking_weights, with_refits
 from bayesdense.comparison.tasks import Result, from_json
 from bayesdense.comparison.verdict import Scores, pairs, posterior_probabilities, verdict
@@ -61,9 +61,11 @@ def _read(plan: Plan, name: str, found: Mapping[Job, Result]) -> Hypothesis:
             f"{name}: its fit was made by an older version, which kept no curve of the trend; "
             "delete the folder of the study, or name another with --out"
         )
-    refits = {family: found[plan.without(name, family)] for family in main["failed_families"]}
+    families = {family: found[plan.without(name, family)] for family in main["failed_families"]}
+    llms_left_out = {llm: found[plan.without_llm(name, llm)] for llm in failed_llms(main)}
     later = [found[job] for job in plan.until(name)]
-    family = _exact_families(main, refits, failures)
+    family = _exact(main["family"], main["failed_families"], families, failures, "family")
+    llm = _exact(main["llm"], failed_llms(main), llms_left_out, failures, "LLM")
     llms = observe(plan.specs[name], plan.dataset).llms
     lfo, mcse = foretold_blocks(plan.blocks, llms, later, failures)
     evidence = {factor: _evidence_at(plan, name, factor, found, failures) for factor in WIDTHS}
@@ -76,14 +78,15 @@ def _read(plan: Plan, name: str, found: Mapping[Job, Result]) -> Hypothesis:
         inner = (nested["name"], Difference(nested["value"], nested["se"]))
     elif nested is not None:
         failures.append(f"Savage-Dickey ratio over {nested['name']}: {nested['problem']}")
-    llm = from_json(main["llm"])
     again = [found[job] for job in plan.widths(name, main)]
-    others, usual = (*refits.values(), *later, *again), plan.about.length.draws
+    refits = (*families.values(), *llms_left_out.values())
+    others, usual = (*refits, *later, *again), plan.about.length.draws
     rhats = [one["max_rhat"] for one in others if one.get("max_rhat")]
     checks = main["checks"] | {
         "pareto_k_families": list(family.failed),
         "pareto_k_llms": list(llm.failed),
-        "refitted_families": [one for one in refits if one not in family.failed],
+        "refitted_families": [one for one in families if one not in family.failed],
+        "refitted_llms": [one for one in llms_left_out if one not in llm.failed],
         "max_rhat_refits": max(rhats, default=None),
         "n_longer": sum(one.get("draws", 0) > usual for one in (main["checks"], *others)),
         "failures": failures,
@@ -103,19 +106,27 @@ def _read(plan: Plan, name: str, found: Mapping[Job, Result]) -> Hypothesis:
     )
 
 
-def _exact_families(main: Result, refits: Mapping[str, Result], failures: list[str]) -> Pointwise:
-    """Families left out, by refits where weights fail; adds to `failures` those that fail too."""
+def _exact(
+    found: Result,
+    at_whole: Mapping[str, Any],
+    refits: Mapping[str, Result],
+    failures: list[str],
+    what: str,
+) -> Pointwise:
+    """Units left out, by refits where weights fail; adds to `failures` those that fail too."""
 
-    def exact(family: str) -> float | None:
+    def exact(label: str) -> float | None:
+        if label not in refits:  # a result of an earlier version
+            return None
         try:
-            _refuse_failed(refits[family])
-            at_whole = np.array(main["failed_families"][family])
-            return foretold(np.array(refits[family]["gains"]), at_whole).log_density
+            _refuse_failed(refits[label])
+            draws = np.array(at_whole[label])
+            return foretold(np.array(refits[label]["gains"]), draws).log_density
         except BayesdenseError as error:
-            failures.append(f"without family {family}: {error}")
+            failures.append(f"without {what} {label}: {error}")
             return None
 
-    return with_refits(from_json(main["family"]), exact)
+    return with_refits(from_json(found), exact)
 
 
 def foretold_blocks(

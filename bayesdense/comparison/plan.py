@@ -2,10 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from bayesdense.comparison import lfo as future
-from bayesdense.comparison.tasks import Result, at_width, hypothesis, until, without_family
+from bayesdense.comparison.tasks import (
+    Result,
+    at_width,
+    hypothesis,
+    until,
+    without_family,
+    without_llm,
+)
 from bayesdense.comparison.widths import WIDTHS
 from bayesdense.dataset import Dataset
 from bayesdense.jobs import Job, JobFunction
@@ -50,6 +57,7 @@ class Plan:
         for name in self.specs:
             result = found[self.main(name)]
             yield from (self.without(name, family) for family in result["failed_families"])
+            yield from (self.without_llm(name, llm) for llm in failed_llms(result))
             yield from self.widths(name, result)
 
     def until(self, name: str) -> Iterator[Job]:
@@ -62,6 +70,10 @@ class Plan:
         """Refit without a family."""
         return self.job(without_family, name, family=family)
 
+    def without_llm(self, name: str, llm: str) -> Job:
+        """Refit without an LLM."""
+        return self.job(without_llm, name, llm=llm)
+
     def widths(self, name: str, result: Result) -> Iterator[Job]:
         """Refits with other priors, where weights fail."""
         for factor in WIDTHS:
@@ -71,3 +83,9 @@ class Plan:
     def width(self, name: str, factor: float) -> Job:
         """Refit with other priors."""
         return self.job(at_width, name, factor=factor)
+
+
+def failed_llms(result: Result) -> Mapping[str, Any]:
+    """LLMs whose weights fail -> their log densities; none in results of earlier versions."""
+    found: Mapping[str, Any] = result.get("failed_llms", {})
+    return found

@@ -14,7 +14,7 @@ from bayesdense.checks import Checks, check
 from bayesdense.checks.sampling import convergence, group_draws
 from bayesdense.comparison import hiding, lfo
 from bayesdense.comparison.evidence import log_marginal_likelihood
-from bayesdense.comparison.pointwise import Pointwise, leave_one_out
+from bayesdense.comparison.pointwise import Pointwise, Unit, leave_one_out
 from bayesdense.comparison.savage_dickey import nested_factor, nested_in
 from bayesdense.comparison.widths import WIDTHS, reweighted, widened
 from bayesdense.dataset import Dataset
@@ -59,7 +59,6 @@ def hypothesis(job: Job) -> Result:
     data, checks = observe(fitted.spec, dataset), check(fitted)
     summary = summarize(fitted, checks)
     family, llm = leave_one_out(fitted, "family"), leave_one_out(fitted, "llm")
-    draws = fitted.group("log_likelihood")["family"].transpose(CHAIN, DRAW, ...)
     found: Result = strict(
         {
             "growth_rate_per_year": summary["growth_rate_per_year"],
@@ -68,9 +67,8 @@ def hypothesis(job: Job) -> Result:
             "checks": _verdict(checks) | {"draws": fitted.posterior.sizes[DRAW]},
             "family": as_json(family),
             "llm": as_json(llm),
-            "failed_families": {
-                name: _rounded(draws.sel(family_obs=[name]).to_numpy()) for name in family.failed
-            },
+            "failed_families": _at_draws(fitted, "family", family.failed),
+            "failed_llms": _at_draws(fitted, "llm", llm.failed),
             "log_ml": _evidence(fitted, data, of_bridge),
             "widths": {str(factor): _reweighted(fitted, data, factor) for factor in WIDTHS},
             "smc": _smc(spec, data, of_smc) if check_evidence else None,
@@ -95,17 +93,39 @@ def at_width(job: Job) -> Result:
 def without_family(job: Job) -> Result:
     """Log densities of a family's scores at draws of a fit that has not seen them."""
     spec, dataset = _about(job)
-    family, whole = job.params["family"], observe(spec, dataset)
+    family, llms = job.params["family"], observe(spec, dataset).llms
     members = [
         name
-        for name, k in zip(whole.llms.names, whole.llms.family_idx, strict=True)
-        if whole.llms.families[k] == family
+        for name, k in zip(llms.names, llms.family_idx, strict=True)
+        if llms.families[k] == family
     ]
-    part = hiding.hide(spec, dataset, members)
+    return _told_of(job, members, family)
+
+
+@job_function
+def without_llm(job: Job) -> Result:
+    """Log densities of an LLM's scores, given its family's, at draws that have not seen them."""
+    spec, dataset = _about(job)
+    name, llms = job.params["llm"], observe(spec, dataset).llms
+    family = llms.families[llms.family_idx[llms.names.index(name)]]
+    return _told_of(job, [name], family)
+
+
+def _told_of(job: Job, hidden: Sequence[str], family: str) -> Result:
+    """Fit without some LLMs of a family: what their scores add to those of its others."""
+    spec, dataset = _about(job)
+    whole, part = observe(spec, dataset), hiding.hide(spec, dataset, hidden)
     fitted = _fit(job, spec, part, dataset, *seeds(job, 1))
     gains = hiding.log_gains(fitted.posterior, spec, part, whole)
     told = gains.sel(family_obs=[family]).to_numpy()
     return {"gains": _rounded(told)} | sampling(fitted)
+
+
+def _at_draws(fitted: Fit, unit: Unit, labels: Sequence[str]) -> Result:
+    """Log densities of some families or LLMs at the draws of the fit to everything."""
+    dim = f"{unit}_obs"
+    draws = fitted.group("log_likelihood")[unit].transpose(CHAIN, DRAW, dim)
+    return {name: _rounded(draws.sel({dim: [name]}).to_numpy()) for name in labels}
 
 
 @job_function
