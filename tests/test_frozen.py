@@ -216,6 +216,9 @@ def test_backtest_scores_a_frozen_forecast(tmp_path, monkeypatch, capsys):
     assert f"{payload['overall']['crps']['mean']:.4f}" in said
     status, out, _ = invoke(monkeypatch, capsys, *verb, "--format", "csv")
     assert len(out.splitlines()) == 1 + payload["n_scores"]
-    status, _, err = invoke(monkeypatch, capsys, *verb, "--origins", "2024-01")
-    assert status == 2
-    assert "--score fits nothing" in " ".join(err.split())
+    for option in (("--origins", "2024-01"), ("--draws", "70"), ("--executor", "serial")):
+        status, _, err = invoke(monkeypatch, capsys, *verb, *option)
+        assert status == 2
+        assert "--score fits nothing" in " ".join(err.split())
+    status, out, _ = invoke(monkeypatch, capsys, *verb, "--format", "json", "--seed", "3")
+    assert json.loads(out) == score_forecast(path, load_dataset(folder), seed=3) != payload

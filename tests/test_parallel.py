@@ -1,10 +1,15 @@
 """Draws shared out over threads: every one once, and errors heard."""
 
+import json
 import threading
 import time
 
 import pytest
 
+from bayesdense.cores import at_most
+from bayesdense.jobs import Job
+from bayesdense.jobs.execution import execute
+from bayesdense.jobs.trials import cores_of_a_job
 from bayesdense.sizes import parallel
 from bayesdense.sizes.parallel import over_draws
 
@@ -26,6 +31,20 @@ def test_several_threads_work(monkeypatch: pytest.MonkeyPatch) -> None:
             meet.wait()
 
     over_draws(100, work)
+
+
+def test_a_job_works_on_one_core() -> None:
+    """As many jobs run at once as there are cores."""
+    threads: set[int] = set()
+
+    def work(draw: int) -> None:
+        time.sleep(0.001)
+        threads.add(threading.get_ident())
+
+    with at_most(1):
+        over_draws(500, work)
+    assert len(threads) == 1
+    assert json.loads(execute(Job.of(cores_of_a_job).text))["result"] == 1
 
 
 def test_an_error_ends_the_work() -> None:

@@ -74,11 +74,14 @@ def backtest(
     With --score FILE a forecast that was written down is judged, and nothing is fitted.
     """
     if score is not None:
-        if origins or model or overrides or out or jobs or resume:
+        fitting = (draws, tune, chains, executor)
+        usual = (STUDY_DRAWS, DEFAULT_TUNE, DEFAULT_CHAINS, "processes")
+        if origins or model or overrides or out or jobs or resume or fitting != usual:
             raise typer.BadParameter(
-                "--score fits nothing: leave out --origins, --model, --set, --out, --jobs, --resume"
+                "--score fits nothing: leave out --origins, --model, --set, --out, --jobs, "
+                "--resume, --draws, --tune, --chains, --executor"
             )
-        emit(_forecast_score(score, dataset), form)
+        emit(_forecast_score(score, dataset, None if seed == DEFAULT_SEED else seed), form)
         return
     from bayesdense.cli.progress import Reporter
 
@@ -110,12 +113,12 @@ def backtest(
         raise typer.Exit(1)
 
 
-def _forecast_score(path: Path, dataset: str) -> Answer:
-    """Judge a frozen forecast."""
+def _forecast_score(path: Path, dataset: str, seed: int | None) -> Answer:
+    """Judge a frozen forecast, by its fit's seed if by no other."""
     from bayesdense.dataset import load_dataset
     from bayesdense.frozen import score_forecast
 
-    found = score_forecast(path, load_dataset(dataset))
+    found = score_forecast(path, load_dataset(dataset), seed=seed)
     return Answer(found, [flat(row) for row in found["scores"]], tuple(_judged(found)))
 
 

@@ -1,13 +1,16 @@
 """What happens in a worker: a job's text comes in, the text of a report goes out."""
 
+import hashlib
 import platform
 import time
 import traceback
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Final
 
 from bayesdense._version import __version__
+from bayesdense.cores import at_most
 from bayesdense.jobs.canonical import canonical
 from bayesdense.jobs.job import Job, function_named
 
@@ -40,7 +43,8 @@ def execute(text: str) -> str:
     began = time.perf_counter()
     job = Job(text)
     try:
-        result = canonical(function_named(job.function)(job), "result")
+        with at_most(1):  # as many jobs run at once as there are cores for
+            result = canonical(function_named(job.function)(job), "result")
     except KeyboardInterrupt:
         raise
     except BaseException as problem:
@@ -72,10 +76,23 @@ def _circumstances(began: float) -> dict[str, object]:
 @cache
 def versions() -> dict[str, str]:
     """Versions of this package, of Python, and of those libraries that make the numbers."""
-    found = {"bayesdense": __version__, "python": platform.python_version()}
+    found = {
+        "bayesdense": __version__,
+        "code": _code(),
+        "python": platform.python_version(),
+    }
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found
+
+
+def _code() -> str:
+    """Digest of this package's source: between two versions it changes from commit to commit."""
+    folder, found = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        found.update(path.relative_to(folder).as_posix().encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]

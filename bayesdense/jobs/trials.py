@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from bayesdense.cores import usable_cores
 from bayesdense.jobs.job import Job, job_function
 from bayesdense.jobs.seeds import seeds_of
 
@@ -34,3 +35,9 @@ def fail(job: Job) -> object:
 def perish(job: Job) -> None:
     """Kill the process that runs this, as a system does that is out of memory."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@job_function
+def cores_of_a_job(job: Job) -> int:
+    """Return how many cores this job may use."""
+    return usable_cores()
