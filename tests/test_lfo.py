@@ -350,3 +350,21 @@ def test_a_joint_block_is_the_difference_of_two_marginal_likelihoods() -> None:
     print(found, difference, error)
     assert abs(found.log_density - difference) < 3 * error
     assert found.se < 0.5
+
+
+@pytest.mark.parametrize("trend", ["exponential", "logistic"])
+def test_only_families_that_are_told_more_of_are_integrated(trend: str) -> None:
+    """What is left out is in the window of all, and adds nothing."""
+    spec, dataset = load_spec("joint").with_options(trend=trend), load_dataset("densing")
+    whole = observe(spec, dataset)
+    late = [
+        name
+        for name, date in zip(whole.llms.names, whole.llms.release_dates, strict=True)
+        if date >= "2025-06"
+    ]
+    part = hide(spec, dataset, late)
+    where = coordinates_of(spec, whole)
+    z = where.start + np.random.default_rng(1).normal(0, 0.1, (1, 3, where.size))
+    posterior = as_dataset(spec, whole, where.natural(z))
+    known, told = (family_log_likelihood(posterior, spec, data.joint) for data in (part, whole))
+    np.testing.assert_allclose(log_gains(posterior, spec, part, whole), told - known, atol=1e-6)

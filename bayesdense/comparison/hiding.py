@@ -15,13 +15,13 @@ import pandas as pd
 import xarray as xr
 from scipy.special import logsumexp
 
-from bayesdense.arrays import Floats
+from bayesdense.arrays import Floats, Ints
 from bayesdense.comparison.bridge import effective_number, from_ratios
 from bayesdense.dataset import Dataset
 from bayesdense.densities import log_likelihoods
 from bayesdense.errors import SpecError
 from bayesdense.names import CHAIN, DRAW
-from bayesdense.observations import Observations, observe
+from bayesdense.observations import Observations, ScoreData, observe
 from bayesdense.sizes import family_log_likelihood
 from bayesdense.spec import ModelSpec
 from bayesdense.variables import sampled_variables
@@ -51,7 +51,7 @@ def hide(
     """
     hidden, whole = set(llms), observe(spec, dataset)
     if whole.densities is not None:
-        return _without_densities(whole, hidden)
+        return _of_llms(whole, np.flatnonzero(~np.isin(whole.llms.names, list(hidden))))
     part = without_scores(whole, hidden)
     if reports_of:
         kept = _without(dataset.score_reports, set(reports_of))
@@ -71,38 +71,50 @@ def without_scores(data: Observations, llms: Collection[str]) -> Observations:
         Names of the LLMs whose scores are hidden.
     """
     scores, is_hidden = data.joint.scores, np.isin(data.llms.names, list(llms))
-    kept = ~is_hidden[scores.llm_idx]
-    columns = {
-        field.name: getattr(scores, field.name)[kept]
-        for field in fields(scores)
-        if field.name != "first"
-    }
-    counts = np.bincount(scores.llm_idx[kept], minlength=len(is_hidden))
-    first = np.concatenate([[0], np.cumsum(counts)])
-    return replace(data, scores=replace(scores, **columns, first=first))
+    rows = np.flatnonzero(~is_hidden[scores.llm_idx])
+    return replace(data, scores=_rows(scores, rows, scores.llm_idx[rows], len(is_hidden)))
 
 
-def _without_densities(data: Observations, hidden: Collection[str]) -> Observations:
-    """The same without some LLMs, in the window of all."""
-    llms, given = data.llms, data.given
-    seen = np.flatnonzero(~np.isin(llms.names, list(hidden)))
-    families = tuple(dict.fromkeys(llms.families[k] for k in llms.family_idx[seen]))
+def _of_llms(data: Observations, kept: Ints) -> Observations:
+    """Observations of some LLMs alone, in the window of all."""
+    llms = data.llms
+    families = tuple(dict.fromkeys(llms.families[k] for k in llms.family_idx[kept]))
     place = {name: k for k, name in enumerate(families)}
-    kept = replace(
+    fewer = replace(
         llms,
-        names=tuple(llms.names[i] for i in seen),
+        names=tuple(llms.names[i] for i in kept),
         families=families,
-        family_idx=np.array([place[llms.families[k]] for k in llms.family_idx[seen]]),
-        release_dates=tuple(llms.release_dates[i] for i in seen),
-        years=llms.years[seen],
-        log_params=llms.log_params[seen],
-        derived_from=tuple(llms.derived_from[i] for i in seen) if llms.derived_from else (),
-        group_idx=None if llms.group_idx is None else llms.group_idx[seen],
-        covariate=None if llms.covariate is None else llms.covariate[seen],
+        family_idx=np.array([place[llms.families[k]] for k in llms.family_idx[kept]], dtype=int),
+        release_dates=tuple(llms.release_dates[i] for i in kept),
+        years=llms.years[kept],
+        log_params=llms.log_params[kept],
+        derived_from=tuple(llms.derived_from[i] for i in kept) if llms.derived_from else (),
+        group_idx=None if llms.group_idx is None else llms.group_idx[kept],
+        covariate=None if llms.covariate is None else llms.covariate[kept],
         window=(llms.trend_data.first, llms.trend_data.last),
     )
-    left = replace(given, log_density=given.log_density[seen], known_var=given.known_var[seen])
-    return replace(data, llms=kept, densities=left)
+    if data.densities is not None:
+        known = data.densities
+        left = replace(known, log_density=known.log_density[kept], known_var=known.known_var[kept])
+        return replace(data, llms=fewer, densities=left)
+    scores = data.joint.scores
+    rows = np.flatnonzero(np.isin(scores.llm_idx, kept))
+    number = np.full(len(llms.names), -1)
+    number[kept] = np.arange(len(kept))
+    part = _rows(scores, rows, number[scores.llm_idx[rows]], len(kept))
+    return replace(data, llms=fewer, scores=part)
+
+
+def _rows(scores: ScoreData, rows: Ints, llm_idx: Ints, n_llms: int) -> ScoreData:
+    """Some of the scores, of LLMs that are numbered anew."""
+    columns = {
+        field.name: getattr(scores, field.name)[rows]
+        for field in fields(scores)
+        if field.name not in ("first", "llm_idx")
+    }
+    counts = np.bincount(llm_idx, minlength=n_llms)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return replace(scores, **columns, llm_idx=llm_idx, first=first)
 
 
 def _without(table: pd.DataFrame | None, llms: set[str]) -> pd.DataFrame | None:
@@ -143,10 +155,30 @@ def log_gains(
     xarray.DataArray
         (chain, draw, family_obs), over the families of `after`; 0 where nothing is new.
     """
-    known, told = (_family_log_density(posterior, spec, data) for data in (before, after))
-    labels = told[_FAMILY_OBS]
-    gains = told - known.reindex({_FAMILY_OBS: labels}, fill_value=0.0)
-    return gains.transpose(CHAIN, DRAW, _FAMILY_OBS)
+    labels = list(after.llms.families)
+    earlier, later = _n_told(before), _n_told(after)
+    new = [name for name in labels if later[name] != earlier.get(name, 0)]
+    gains = xr.DataArray(
+        np.zeros((posterior.sizes[CHAIN], posterior.sizes[DRAW], len(labels))),
+        dims=(CHAIN, DRAW, _FAMILY_OBS),
+        coords={_FAMILY_OBS: labels},
+    )
+    for data, sign in ((after, 1.0), (before, -1.0)):  # of the others nothing is to be known
+        kept = np.flatnonzero(np.isin(data.llms.families, new)[data.llms.family_idx])
+        if len(kept):
+            part = _of_llms(data, kept)
+            of_part = _family_log_density(posterior, spec, part).transpose(CHAIN, DRAW, _FAMILY_OBS)
+            at = [labels.index(name) for name in part.llms.families]
+            gains[..., at] += sign * of_part.to_numpy()
+    return gains
+
+
+def _n_told(data: Observations) -> dict[str, int]:
+    """Number of scores, or of densities, of every family."""
+    llms = data.llms
+    of_llms = llms.family_idx if data.scores is None else llms.family_idx[data.scores.llm_idx]
+    counts = np.bincount(of_llms, minlength=len(llms.families))
+    return dict(zip(llms.families, counts.tolist(), strict=True))
 
 
 def _family_log_density(posterior: xr.Dataset, spec: ModelSpec, data: Observations) -> xr.DataArray:
