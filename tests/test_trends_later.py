@@ -1,5 +1,6 @@
 """Every trend at LLMs that a fit has not seen: in the fit's window, as at mere dates."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import xarray as xr
 from fake_fit import fake_fit
 from made_up import small_data
 from modelling import small_observations
+from program import hold, invoke
 
 from bayesdense import derive
 from bayesdense.comparison.hiding import hide
@@ -223,6 +225,23 @@ def test_a_singular_date_is_told_and_not_hidden_in_growth() -> None:
     assert target["p_reached_by_horizon"] == 0.5
     assert row["typical"]["eti95"][1] is None
     assert found["corollaries"]["size_halving_days"]["median"] is not None
+
+
+def test_columns_are_the_same_with_growth_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads = []
+    for name, gaps in (("some", (1.0, 50.0)), ("none", (40.0, 50.0))):
+        folder = singular(1.0, gaps).save(tmp_path / name)
+        verb = ("forecast", folder, "--at", "2027-01-01")
+        status, out, _ = invoke(monkeypatch, capsys, *verb, "--format", "csv")
+        assert status == 0
+        heads.append(out.splitlines()[0])
+        _, out, _ = invoke(monkeypatch, capsys, *verb)
+        assert ("P(density has become infinite" in out) == (name == "some")
+        _, out, _ = invoke(monkeypatch, capsys, *verb, "--format", "json")
+        hold(json.loads(out), "forecast")
+    assert heads[0] == heads[1]
 
 
 def test_new_llms_after_a_singular_date_are_refused(tmp_path: Path) -> None:

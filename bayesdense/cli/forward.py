@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import RenderableType
@@ -199,8 +199,25 @@ def forecast(
         payload = forecast_fit(loaded, at, **asked)
     if freeze is not None:
         say(f"frozen as {freeze}, SHA-256 {freeze_forecast(loaded, freeze, answer=payload)}")
-    rows = [words.flat(row) for row in payload["dates"]]
+    rows = [
+        words.flat(row | {k: row[k] or none for k, none in _NONE.items()})
+        for row in payload["dates"]
+    ]
     emit(Answer(payload, rows, tuple(_forecast_body(payload))), form)
+
+
+#: Columns of growth where there is none.
+_NONE: Final[Mapping[str, Mapping[str, object]]] = {
+    "growth_rate_per_year": {"median": None, "eti95": (None, None), "p_positive": None},
+    "doubling_time_days": {
+        "median": None,
+        "eti50": (None, None),
+        "eti95": (None, None),
+        "unbounded": None,
+        "unbounded50": None,
+        "at": None,
+    },
+}
 
 
 def _goal(text: str) -> tuple[str, float]:
