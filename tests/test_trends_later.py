@@ -19,6 +19,7 @@ from bayesdense.comparison.hiding import hide
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.forecasting import forecast
+from bayesdense.forecasting.ahead import Ahead
 from bayesdense.frontier import frontier_readings
 from bayesdense.frozen import freeze_forecast
 from bayesdense.names import CHAIN, DRAW
@@ -194,6 +195,23 @@ def test_size_as_a_covariate_is_known(tmp_path: Path) -> None:
     x = np.log(4e9) - np.log(fit.group("constant_data")["n_params"].to_numpy()).mean()
     line = derive.trend(fit, [LATER]).isel(date=0) + fit.posterior["covariate_slope"] * x
     assert one["trend"]["median"] == pytest.approx(float(np.exp(line.median())))
+
+
+def test_a_new_llm_is_of_one_group_or_another() -> None:
+    """Groups far apart: the band of new LLMs holds both, in the shares of their families."""
+    fit = under("groups")
+    level = fit.posterior["group_level"]
+    apart = level.copy(data=np.broadcast_to([0.0, 50.0], level.shape))
+    tree = fit.tree.copy()
+    tree["posterior"] = xr.DataTree(fit.posterior.assign(group_level=apart))
+    fit = Fit(tree, fit.spec)
+    share = derive.group_shares(fit)["mixture of experts"]
+    assert 0 < share < 1
+    drawn = Ahead.of(fit, [LATER]).deviation
+    of_sparse = drawn > 25 - 50 * share
+    assert of_sparse.mean() == pytest.approx(share, abs=0.1)
+    assert drawn[of_sparse].mean() == pytest.approx(50 * (1 - share), abs=3)
+    assert Ahead.of(under("exponential"), [LATER]).deviation.std() < 10
 
 
 # ---------------------------------------------------------------- singular trends

@@ -19,6 +19,7 @@ from bayesdense.derive.facts import (
 from bayesdense.derive.growth import (
     average_growth,
     doubling_time,
+    group_shares,
     growth_factor,
     growth_rate,
     halving_time,
@@ -52,6 +53,7 @@ __all__ = [
     "density",
     "doubling_time",
     "effective_params",
+    "group_shares",
     "growth_factor",
     "growth_rate",
     "halving_time",

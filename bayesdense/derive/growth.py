@@ -212,6 +212,16 @@ def trend(fit: Fit, dates: Sequence[str], *, group: str | None = None) -> xr.Dat
     return with_units(named, "log density")
 
 
+def group_shares(fit: Fit) -> dict[str, float]:
+    """Share of each group in the families, by which the trend `groups` is averaged at mere dates.
+
+    An LLM counts by the inverse size of its family; empty under other trends.
+    """
+    data = _trend_of(fit).data
+    shares = [float(weight) for weight in data.weights]  # numbers, as it is read at dates
+    return dict(zip(data.groups, shares, strict=True))
+
+
 def trend_window(fit: Fit, until: float) -> tuple[float, float]:
     """First and last time of the window that the form of the trend hangs on.
 

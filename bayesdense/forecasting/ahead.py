@@ -31,7 +31,8 @@ class Ahead:
     eta
         Trend, (chain, draw, date); infinite, of either sign, where it has left the numbers.
     deviation
-        Family effect and residual of a new LLM, (chain, draw, date).
+        Family effect and residual of a new LLM, and what its group, if the trend has groups, lies
+        above all together, (chain, draw, date).
     """
 
     fit: Fit
@@ -85,7 +86,7 @@ def pooled(each: Iterable[Floats]) -> Floats:
 
 
 def _deviations(fit: Fit, dates: Sequence[str]) -> Floats:
-    """Family effect and residual of a new LLM at each date, (chain, draw, date)."""
+    """What sets a new LLM apart from the trend at each date, (chain, draw, date)."""
     posterior, years = fit.posterior, derive.years_since_origin(fit, dates)
     rng = np.random.default_rng([fit.seed, _STREAM])
     scalars = {
@@ -98,7 +99,18 @@ def _deviations(fit: Fit, dates: Sequence[str]) -> Floats:
     out = draw_residuals(fit.spec.residual, sd, form, shape, rng)
     if fit.spec.component("family").kind != "none":
         out = out + scalars["family_sd"][..., None] * rng.normal(size=shape)
-    return np.asarray(out)
+    return np.asarray(out + _group_deviations(fit, dates, rng))
+
+
+def _group_deviations(fit: Fit, dates: Sequence[str], rng: np.random.Generator) -> Floats | float:
+    """Trend of a new LLM's group less that of all together; its group as likely as its share."""
+    shares = derive.group_shares(fit)
+    if not shares:
+        return 0.0
+    of_all = derive.trend(fit, dates)
+    apart = [(derive.trend(fit, dates, group=name) - of_all).to_numpy() for name in shares]
+    drawn = rng.choice(len(shares), p=list(shares.values()), size=of_all.shape)
+    return np.asarray(np.take_along_axis(np.stack(apart), drawn[None], axis=0)[0], dtype=float)
 
 
 def never_missing(eta: xr.DataArray) -> xr.DataArray:
