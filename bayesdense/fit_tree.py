@@ -245,6 +245,8 @@ def constant_data(data: Observations) -> xr.Dataset:
     if llms.group_idx is not None:
         constant["group_idx"] = (LLM, llms.group_idx)
         coords[GROUP] = list(llms.groups)
+    if llms.window is not None:  # other than that of its own LLMs
+        constant["trend_window"] = ("end", list(llms.window), {"units": "years"})
     if llms.covariate is not None:
         constant["covariate"] = (LLM, llms.covariate, {"of": "the trend, about its mean"})
     if any(llms.derived_from):

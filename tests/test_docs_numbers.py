@@ -231,12 +231,10 @@ def test_compare() -> None:
 def test_compare_with_the_future() -> None:
     made = evidence("compare-densing-lfo")
     page, compared = said("docs/explanation/trends.md"), made["compare"]
-    first, again = made["rounds"]
+    first, _ = made["rounds"]
     wall, cpu = first["wall_s"], first["cpu_s"]
     assert f"it took {wall:,.0f} s with small other work beside, {cpu:,.0f} s of" in page
-    assert f"whose weights fail, {again['cpu_s']:.0f} s of processor time" in page
-    refitted = [one["checks"]["refitted_llms"] for one in compared["hypotheses"]]
-    assert sum(map(len, refitted)) == 12
+    assert all(not one["checks"]["pareto_k_llms"] for one in compared["hypotheses"])
     alike, beaten = compared["verdict"].split("; ")
     assert alike.startswith("not distinguishable") and "decisively beaten: flat by" in beaten
     of_flat = [d for d in compared["differences"] if "flat" in (d["a"], d["b"])]

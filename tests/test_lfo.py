@@ -352,17 +352,24 @@ def test_a_joint_block_is_the_difference_of_two_marginal_likelihoods() -> None:
     assert found.se < 0.5
 
 
-@pytest.mark.parametrize("trend", ["exponential", "logistic"])
-def test_only_families_that_are_told_more_of_are_integrated(trend: str) -> None:
+@pytest.mark.parametrize(
+    "options", [{"trend": "exponential"}, {"trend": "logistic"}, {"residual": "student_t"}]
+)
+@pytest.mark.parametrize("hidden", ["late", "family"])
+def test_only_families_that_are_told_more_of_are_integrated(
+    options: dict[str, str], hidden: str
+) -> None:
     """What is left out is in the window of all, and adds nothing."""
-    spec, dataset = load_spec("joint").with_options(trend=trend), load_dataset("densing")
+    spec = load_spec("joint").with_options(quadrature_spacing=0.5, **options)
+    dataset = load_dataset("densing")
     whole = observe(spec, dataset)
-    late = [
+    llms = whole.llms
+    names = [
         name
-        for name, date in zip(whole.llms.names, whole.llms.release_dates, strict=True)
-        if date >= "2025-06"
+        for name, date, k in zip(llms.names, llms.release_dates, llms.family_idx, strict=True)
+        if (date >= "2025-06" if hidden == "late" else k == 3)
     ]
-    part = hide(spec, dataset, late)
+    part = hide(spec, dataset, names)
     where = coordinates_of(spec, whole)
     z = where.start + np.random.default_rng(1).normal(0, 0.1, (1, 3, where.size))
     posterior = as_dataset(spec, whole, where.natural(z))

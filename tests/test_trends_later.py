@@ -18,8 +18,10 @@ from bayesdense import derive
 from bayesdense.comparison.hiding import hide
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError, SpecError
+from bayesdense.fit_tree import constant_data
 from bayesdense.forecasting import forecast
 from bayesdense.forecasting.ahead import Ahead
+from bayesdense.forecasting.goals import _log_size_of
 from bayesdense.frontier import frontier_readings
 from bayesdense.frozen import freeze_forecast
 from bayesdense.names import CHAIN, DRAW
@@ -152,8 +154,19 @@ def test_the_future_of_a_walk_is_one_for_each_draw_and_opens() -> None:
     both = derive.trend(fit, ["2026-01-01", LATER])
     alone = derive.trend(fit, ["2026-01-01"])
     np.testing.assert_array_equal(both.isel(date=0), alone.isel(date=0))
-    before = derive.trend(fit, ["2023-06-01", LATER]).isel(date=0)
-    np.testing.assert_array_equal(before, derive.trend(fit, ["2023-06-01"]).isel(date=0))
+    frozen = fit.posterior.assign(growth_step_sd=1e-9 * fit.posterior["growth_step_sd"])
+    tree = fit.tree.copy()
+    tree["posterior"] = xr.DataTree(frozen)
+    straight = derive.trend(Fit(tree, fit.spec), ["2026-01-01", LATER])
+    apart = [float((both - straight).isel(date=k).std()) for k in (0, 1)]
+    assert apart[1] > 2 * apart[0] > 0.05, "it opens beyond the last growth's going on"
+
+
+@pytest.mark.parametrize("kind", ["random_walk", "staircase"])
+def test_what_is_to_come_moves_nothing_before_it(kind: str) -> None:
+    fit, early = under(kind), ["2022-06-01", "2023-06-01"]
+    both = derive.trend(fit, [*early, LATER]).isel(date=[0, 1])
+    np.testing.assert_allclose(both, derive.trend(fit, early), atol=1e-12)
 
 
 def test_steps_to_come_have_the_sd_of_those_before() -> None:
@@ -212,6 +225,49 @@ def test_a_new_llm_is_of_one_group_or_another() -> None:
     assert of_sparse.mean() == pytest.approx(share, abs=0.1)
     assert drawn[of_sparse].mean() == pytest.approx(50 * (1 - share), abs=3)
     assert Ahead.of(under("exponential"), [LATER]).deviation.std() < 10
+
+
+def test_size_as_a_covariate_counts_where_it_is_known_and_spreads_where_not() -> None:
+    fit = under("covariate")
+    constant = fit.group("constant_data")
+    slope = fit.posterior["covariate_slope"].transpose(CHAIN, DRAW).to_numpy()
+    mean = float(np.log(constant["n_params"].to_numpy()).mean())
+    part = Ahead.of(fit, [LATER])
+    drawn = part.of_covariate[..., 0] / slope
+    assert set(np.round(drawn.ravel(), 6)) <= set(np.round(constant["covariate"].to_numpy(), 6))
+    np.testing.assert_allclose(
+        part.new_llm(0), part.line(0) + (part.deviation + part.of_covariate)[..., 0]
+    )
+    for params in (1e9, 1e11):
+        (target,) = forecast(fit, LATER, score={"MMLU": 0.6}, params=params)["targets"]
+        (row,) = target["dates"]
+        line = part.line(0) + slope * (np.log(params) - mean)
+        needed = np.log(params) + _needed(fit, 0.6, params)
+        assert row["p_typical"] == pytest.approx(float((line >= needed - np.log(params)).mean()))
+        size = (needed + slope * mean - part.line(0)) / (1 + slope)
+        assert row["size_needed"]["median"] == pytest.approx(float(np.exp(np.median(size))))
+
+
+def _needed(fit: Fit, value: float, params: float) -> np.ndarray:
+    """Log density at which LLMs of a size score so."""
+    return _log_size_of(fit, "MMLU", value, 0.0) - np.log(params)
+
+
+def test_a_covariate_of_llms_to_come_that_is_not_known_is_refused() -> None:
+    fit = under("covariate@log_overtraining")
+    with pytest.raises(BayesdenseError, match="log_overtraining of LLMs to come"):
+        forecast(fit, LATER, score={"MMLU": 0.6}, params=1e9)
+
+
+def test_a_window_that_is_not_the_llms_own_is_kept_with_the_fit() -> None:
+    """Refits without the latest LLMs read their trend in the window in which they were fitted."""
+    spec = load_spec("trend_only").with_options(trend="logistic")
+    dataset = load_dataset("densing-published")
+    whole = observe(spec, dataset)
+    part = hide(spec, dataset, [whole.llms.names[i] for i in np.argsort(whole.llms.years)[-9:]])
+    kept = constant_data(part)["trend_window"].to_numpy().tolist()
+    assert kept == [whole.llms.years.min(), whole.llms.years.max()]
+    assert "trend_window" not in constant_data(whole)
 
 
 # ---------------------------------------------------------------- singular trends

@@ -202,4 +202,5 @@ def _difference(pair: Mapping[str, Any]) -> str:
         + (f", {later} on the future" if later else "")
         + (f"; log Bayes factor {factor}" if factor else "")
         + (" (decisive)" if pair["decisive"] else "")
+        + (" (decisive as far as is known)" if pair.get("provisional") else "")
     )

@@ -229,4 +229,5 @@ def _pair_json(pair: Pair) -> Json:
         "log_bayes_factor_savage_dickey": None if nested is None else nested.elpd_diff,
         "log_bayes_factor_savage_dickey_se": None if nested is None else nested.se,
         "decisive": pair.decisive,
+        "provisional": pair.provisional,
     }

@@ -16,6 +16,7 @@ from bayesdense.comparison.tasks import (
 from bayesdense.comparison.widths import WIDTHS
 from bayesdense.dataset import Dataset
 from bayesdense.jobs import Job, JobFunction
+from bayesdense.observations import observe
 from bayesdense.spec import ModelSpec
 from bayesdense.studies.refits import Study
 from bayesdense.studies.selection import WHOLE
@@ -56,8 +57,9 @@ class Plan:
         """What the first fits could not tell by weights alone."""
         for name in self.specs:
             result = found[self.main(name)]
-            yield from (self.without(name, family) for family in result["failed_families"])
-            yield from (self.without_llm(name, llm) for llm in failed_llms(result))
+            left_out = [self.without(name, family) for family in result["failed_families"]]
+            left_out += [self.without_llm(name, llm) for llm in failed_llms(result)]
+            yield from dict.fromkeys(left_out)
             yield from self.widths(name, result)
 
     def until(self, name: str) -> Iterator[Job]:
@@ -71,7 +73,11 @@ class Plan:
         return self.job(without_family, name, family=family)
 
     def without_llm(self, name: str, llm: str) -> Job:
-        """Refit without an LLM."""
+        """Refit without an LLM; without its family where it is that alone, which is the same."""
+        llms = observe(self.specs[name], self.dataset).llms
+        family = llms.family_idx[llms.names.index(llm)]
+        if int((llms.family_idx == family).sum()) == 1:
+            return self.without(name, llms.families[family])
         return self.job(without_llm, name, llm=llm)
 
     def widths(self, name: str, result: Result) -> Iterator[Job]:

@@ -63,6 +63,11 @@ class Pair:
         return self.clear and self.lfo is not None and self.lfo.elpd_diff * self._sign > 0
 
     @property
+    def provisional(self) -> bool:
+        """Whether the other is beaten as far as is known: there is no leave-future-out."""
+        return self.clear and self.lfo is None
+
+    @property
     def clear(self) -> bool:
         """Whether leave-one-family-out alone would decide."""
         return bool(is_clear(np.array(self.family.elpd_diff), np.array(self.family.se)))
@@ -130,7 +135,7 @@ def beaten_by(found: Sequence[Pair]) -> dict[str, list[str]]:
     """
     out: dict[str, list[str]] = {}
     for pair in found:
-        if pair.clear if pair.lfo is None else pair.decisive:
+        if pair.decisive or pair.provisional:
             worse = pair.b if pair.better == pair.a else pair.a
             out.setdefault(worse, []).append(pair.better)
     return out

@@ -201,13 +201,10 @@ def trend(fit: Fit, dates: Sequence[str], *, group: str | None = None) -> xr.Dat
     years = xr.DataArray(
         years_since_origin(fit, dates), dims="date", coords={"date": [iso_date(d) for d in dates]}
     )
-    hypothesis = _trend_of(fit, group)
+    hypothesis = _trend_of(fit, group).until(float(years.max()))
     _need(hypothesis, fit.posterior)
-    line = hypothesis.eta(years, fit.posterior, labelled)
-    onward = hypothesis.until(float(years.max()))
-    if onward is not hypothesis:  # before its end the window decides, whatever else is asked for
-        later = onward.eta(years, lengthened(fit.posterior, fit.spec, onward, fit.seed), labelled)
-        line = line.where(years <= hypothesis.data.last, later)
+    known = lengthened(fit.posterior, fit.spec, hypothesis, fit.seed)
+    line = hypothesis.eta(years, known, labelled)
     named = line.transpose(*SAMPLE_DIMS, "date").assign_coords(years=years).rename("trend")
     return with_units(named, "log density")
 
@@ -261,8 +258,15 @@ def _trend_of(fit: Fit, group: str | None = None) -> TrendOn:
         family_idx=constant.get("family_idx", xr.DataArray(np.arange(len(years)))).to_numpy(),
         groups=groups,
         weights=tuple((of_llm == k).astype(float) for k in range(len(groups))),
+        window=None if "trend_window" not in constant else _pair(constant["trend_window"]),
     )
     return TrendOn(hypothesis, data).at_dates(group)
+
+
+def _pair(values: xr.DataArray) -> tuple[float, float]:
+    """Both ends of a window."""
+    first, last = values.to_numpy().tolist()
+    return first, last
 
 
 def _need(hypothesis: TrendOn, draws: xr.Dataset) -> None:

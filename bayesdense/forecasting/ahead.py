@@ -13,6 +13,7 @@ from bayesdense.estimates import tails
 from bayesdense.names import CHAIN, CI_PROB, DRAW, INNER_CI_PROB
 from bayesdense.prior_draws import draw_residuals, residual_parameters
 from bayesdense.results import Fit
+from bayesdense.trends import trend_named
 
 #: Keeps the LLMs of a forecast apart from other uses of a fit's seed.
 _STREAM: Final = 0xF0CA
@@ -33,23 +34,31 @@ class Ahead:
     deviation
         Family effect and residual of a new LLM, and what its group, if the trend has groups, lies
         above all together, (chain, draw, date).
+    of_covariate
+        What a new LLM of unknown size owes to its covariate, if the trend has one, (chain, draw,
+        date).
     """
 
     fit: Fit
     dates: tuple[str, ...]
     eta: xr.DataArray
     deviation: Floats
+    of_covariate: Floats
 
     @classmethod
     def of(cls, fit: Fit, dates: Sequence[str]) -> Self:
         """Read a fit at dates."""
         eta = never_missing(derive.trend(fit, dates))
-        return cls(fit, tuple(dates), eta, _deviations(fit, dates))
+        return cls(fit, tuple(dates), eta, _deviations(fit, dates), _of_covariate(fit, eta.shape))
 
     @property
     def weight(self) -> int:
         """Number of draws."""
         return self.fit.posterior.sizes[CHAIN] * self.fit.posterior.sizes[DRAW]
+
+    def new_llm(self, k: int) -> Floats:
+        """Log density of a new LLM at a date, whatever its size, (chain, draw)."""
+        return self.line(k) + self.deviation[..., k] + self.of_covariate[..., k]
 
     def line(self, k: int) -> Floats:
         """Trend at a date, (chain, draw)."""
@@ -100,6 +109,16 @@ def _deviations(fit: Fit, dates: Sequence[str]) -> Floats:
     if fit.spec.component("family").kind != "none":
         out = out + scalars["family_sd"][..., None] * rng.normal(size=shape)
     return np.asarray(out + _group_deviations(fit, dates, rng))
+
+
+def _of_covariate(fit: Fit, shape: tuple[int, ...]) -> Floats:
+    """What a new LLM owes to its covariate, which is that of one of the fit's LLMs."""
+    if trend_named(fit.spec.trend).covariate is None:
+        return np.zeros(shape)
+    known = fit.variable("constant_data", "covariate").to_numpy()
+    slope = fit.posterior["covariate_slope"].transpose(CHAIN, DRAW).to_numpy()
+    drawn = np.random.default_rng([fit.seed, _STREAM, 1]).choice(known, size=shape)
+    return np.asarray(slope[..., None] * drawn)
 
 
 def _group_deviations(fit: Fit, dates: Sequence[str], rng: np.random.Generator) -> Floats | float:

@@ -238,7 +238,7 @@ def _row(parts: Sequence[Ahead], k: int) -> dict[str, object]:
         "date": date,
         "extrapolated": date > derive.last_release(parts[0].fit),
         "typical": band(line),
-        "new_llm": band(line + pooled(part.deviation[..., k] for part in parts)),
+        "new_llm": band(pooled(part.new_llm(k) for part in parts)),
         "p_not_finite": float(np.isinf(line).mean()),
         "p_singular": singular,
         "growth_rate_per_year": growth

@@ -34,9 +34,10 @@ from bayesdense.newcomers import (
     require_laws,
     shared_parameters,
 )
-from bayesdense.observations import JointObservations
+from bayesdense.observations import JointObservations, LLMData
 from bayesdense.results import Fit
 from bayesdense.simulate.story import score_moments
+from bayesdense.trends import trend_named
 from bayesdense.wording import nearest_of
 
 #: Days between the dates at which a trend is compared with a goal, and most of those dates; the
@@ -68,7 +69,7 @@ def _share_at(
 ) -> float:
     """Share of all draws in which the typical LLM, or a new one, is at its goal at a date."""
     at_goal = [
-        _is_at(part.line(k) + (part.deviation[..., k] if new else 0.0), goal)
+        _is_at(part.new_llm(k) if new else part.line(k), goal)
         for part, goal in zip(parts, goals, strict=True)
     ]
     return float(np.concatenate([np.ravel(one) for one in at_goal]).mean())
@@ -79,14 +80,18 @@ def score_target(
 ) -> dict[str, object]:
     """When LLMs of a size reach a score, and which size reaches it at each date."""
     dates = parts[0].dates
-    needed, chances = [], []
+    needed, chances, goals, slopes = [], [], [], []
     for part in parts:
         data = _imagined(part.fit, dates, benchmark, value, params)
         protocol = float(data.scores.other_protocol[0])
-        needed.append(_log_size_of(part.fit, benchmark, value, protocol))
-        sizes = math.log(params) + part.eta.to_numpy() + part.deviation
+        log_size = _log_size_of(part.fit, benchmark, value, protocol)
+        slope = _size_slope(part.fit, data.llms)
+        larger = slope * (math.log(params) - data.llms.covariate_mean)
+        sizes = math.log(params) + larger[..., None] + part.eta.to_numpy() + part.deviation
         chances.append(_chance_of_score(part.fit, data, sizes))
-    goals = [one - math.log(params) for one in needed]
+        goals.append(log_size - math.log(params) - larger)
+        needed.append(log_size + slope * data.llms.covariate_mean)
+        slopes.append(slope)
     chance = np.average(chances, axis=0, weights=[goal.size for goal in goals])
     return {
         "kind": "score",
@@ -103,8 +108,8 @@ def score_target(
                 "p_new_llm": float(chance[k]),
                 "size_needed": band(
                     pooled(
-                        _size_needed(one, part.line(k))
-                        for one, part in zip(needed, parts, strict=True)
+                        _size_needed(one, part.line(k), slope)
+                        for one, part, slope in zip(needed, parts, slopes, strict=True)
                     )
                 ),
             }
@@ -113,10 +118,23 @@ def score_target(
     }
 
 
-def _size_needed(log_size: Floats, line: Floats) -> Floats:
-    """Log of the parameters at a density; what no effective size reaches, no size does."""
+def _size_needed(log_size: Floats, line: Floats, slope: Floats) -> Floats:
+    """Log N with log N + line + slope log N = log_size; where that is infinite, N is."""
     with np.errstate(invalid="ignore"):
-        return np.where(np.isposinf(log_size), np.inf, log_size - line)
+        return np.where(np.isposinf(log_size), np.inf, (log_size - line) / (1.0 + slope))
+
+
+def _size_slope(fit: Fit, llms: LLMData) -> Floats:
+    """Slope of log density on log N under the trend `covariate`, (chain, draw); 0 under others."""
+    shape = (fit.posterior.sizes[CHAIN], fit.posterior.sizes[DRAW])
+    if trend_named(fit.spec.trend).covariate is None:
+        return np.zeros(shape)
+    if llms.covariate is None:
+        raise BayesdenseError(
+            f"forecast: a score asks for {trend_named(fit.spec.trend).covariate} of LLMs to come, "
+            "which is not known; forecast a density, or fit another trend"
+        )
+    return np.asarray(fit.posterior["covariate_slope"].transpose(CHAIN, DRAW).to_numpy())
 
 
 def _imagined(
@@ -187,7 +205,8 @@ def first_reached(days: Floats, line: Floats, goal: Floats) -> Floats:
     days
         (n,) increasing.
     line
-        (rows, n), values on these days, linear between; infinite ones are at any finite goal.
+        (rows, n), values on these days, linear between; infinite ones are at any finite goal, those
+        of minus infinity at none.
     goal
         (rows,), may be infinite.
 

@@ -43,7 +43,7 @@ def execute(text: str) -> str:
     began = time.perf_counter()
     job = Job(text)
     try:
-        with at_most(1):  # as many jobs run at once as there are cores for
+        with at_most(1):  # others may be running beside it, one for each core
             result = canonical(function_named(job.function)(job), "result")
     except KeyboardInterrupt:
         raise

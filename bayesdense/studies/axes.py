@@ -37,9 +37,13 @@ _CEILINGS: Final = MappingProxyType({".85": (34, 6), ".94": (30, 2), ".99": (198
 _TRENDS: Final = ("exponential", "break_free", "quadratic")
 _YEAR: Final = pd.Timedelta(days=365)
 #: Time to read a weight over that to compute with it, for 100 tokens on a GPU of 82.58 TFLOPS and
-#: 1.01 TB/s: the paper's print and its formulas say the inverse of one another.
+#: 1.01 TB/s: the paper's print is the inverse of what its formulas give, at a byte a weight.
 _MEMORY_OVER_COMPUTE: Final = MappingProxyType(
-    {"2.45": "as Xiao et al. print it", "0.41": "as their formulas give it"}
+    {
+        "2.45": "as Xiao et al. print it",
+        "0.41": "as their formulas give it, of a byte a weight",
+        "0.82": "by their formulas with two bytes a weight",
+    }
 )
 #: Draws of release dates about those given.
 _DATE_DRAWS: Final = 3
@@ -134,7 +138,8 @@ def _denominator(base: Base) -> Iterator[Case]:
         value = f"time_mix {ratio}"
         note = (
             "time to read all weights and to compute with the active ones, in parameters of a "
-            f"dense LLM of 16 bits; reading takes {ratio} times as long, {whose}"
+            f"dense LLM of 16 bits; reading takes {ratio} times as long, {whose}; total "
+            "parameters are read"
         )
         by_time = base.changed(axis, value, note, params="total")
         yield (

@@ -37,7 +37,7 @@ class Selection:
         Whether `n_params` becomes the bytes of the weights, n_params weight_bits / 8.
     in_time
         Time to read a weight over that to compute with it, where `n_params` becomes the parameters
-        of the dense LLM of 16 bits that takes as long to run (`in_time`); 0: it does not.
+        of the dense LLM of 16 bits that takes as long to run; 0: it does not.
     dates_drawn
         Number of a draw of release dates about those given; 0: as given.
     """
@@ -84,7 +84,7 @@ def select(dataset: Dataset, selection: Selection) -> Dataset:
     if selection.in_bytes:
         dataset = _in_bytes(dataset)
     if selection.in_time:
-        dataset = in_time(dataset, selection.in_time)
+        dataset = _in_time(dataset, selection.in_time)
     if selection.dates_drawn:
         dataset = _dates_drawn(dataset, selection.dates_drawn)
     if dataset.densities is not None:
@@ -185,7 +185,7 @@ def _in_bytes(dataset: Dataset) -> Dataset:
     return replace(dataset, llms=llms.assign(n_params=llms["n_params"] * bits / _BITS_PER_BYTE))
 
 
-def in_time(dataset: Dataset, memory_over_compute: float) -> Dataset:
+def _in_time(dataset: Dataset, memory_over_compute: float) -> Dataset:
     """Count LLMs by the time that they take: parameters of the dense 16-bit LLM as slow as they.
 
     N_time = (k N bits/16 + N_active) / (k + 1), k the time to read a weight over that to compute

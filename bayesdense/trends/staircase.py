@@ -14,7 +14,7 @@ Feller 1968, An introduction to probability theory I, ch. XII (compound Poisson)
 and Shephard 2001, J. R. Stat. Soc. B 63:167 (processes that only rise).
 """
 
-from bayesdense.elementary import Array
+from bayesdense.elementary import Array, positive_part
 from bayesdense.names import QUARTER
 from bayesdense.trends.base import Theta, Trend, TrendData, after, clamp
 
@@ -22,11 +22,13 @@ from bayesdense.trends.base import Theta, Trend, TrendData, after, clamp
 def _eta(t: Array, theta: Theta, data: TrendData) -> Array:
     """eta(t) = eta0 + sum over quarters of x_k (years of quarter k between the origin and t).
 
-    x_k > 0 is the growth in a quarter. Outside the quarters it is their mean.
+    x_k > 0 is the growth in a quarter. Before the quarters it is that of the first, after them
+    their mean.
     """
     edges, growths = data.edges, theta["quarter_growth"]
     inside = clamp(t, edges[0], edges[-1])
-    line = theta["trend_intercept"] + sum(growths) / len(growths) * (t - inside)
+    early, late = positive_part(edges[0] - t), positive_part(t - edges[-1])
+    line = theta["trend_intercept"] - growths[0] * early + sum(growths) / len(growths) * late
     for start, end, growth in zip(edges[:-1], edges[1:], growths, strict=True):
         line = line + growth * (clamp(inside, start, end) - min(max(0.0, start), end))
     return line
@@ -35,8 +37,8 @@ def _eta(t: Array, theta: Theta, data: TrendData) -> Array:
 def _growth_rate(t: Array, theta: Theta, data: TrendData) -> Array:
     """Growth x_k of the quarter."""
     edges, growths = data.edges, theta["quarter_growth"]
-    outside = 1.0 - after(t, edges[0]) + after(t, edges[-1])
-    growth = sum(growths) / len(growths) * outside
+    mean = sum(growths) / len(growths)
+    growth = growths[0] * (1.0 - after(t, edges[0])) + mean * after(t, edges[-1])
     for start, end, own in zip(edges[:-1], edges[1:], growths, strict=True):
         growth = growth + own * (after(t, start) - after(t, end))
     return growth
@@ -51,5 +53,5 @@ STAIRCASE = Trend(
     dims={"quarter_growth": QUARTER},
     positive=("quarter_growth",),
     formula="eta0 + Σ x_k (years of quarter k up to t), x_k > 0 log-normal",
-    outside="further quarters come after the last release; before the first, the mean growth",
+    outside="further quarters come after the last release; before the first, its own growth",
 )
