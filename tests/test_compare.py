@@ -40,6 +40,7 @@ from bayesdense.trends import add_trend, known
 SMALL: dict[str, Any] = {"draws": 300, "tune": 150, "chains": 4, "executor": "serial"}
 PUBLISHED = "densing-published"
 TRENDS = ["exponential", "flat"]
+LLM = "Llama-7B"  # one of a family of several
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,10 @@ def made(name: str, k: float = 0.1, **changes: object) -> dict[str, Any]:
     """A result of the task `hypothesis`, four families of one LLM."""
     elpd = np.array([-1.0, -2.0, -1.5, -0.5]) - (3.0 if name == "flat" else 0.0)
     labels = ("A", "B", "C", "D")
-    units = as_json(Pointwise(labels, labels, elpd, np.array([0.1, k, 0.1, 0.1]), 0.7))
+    units, llms = (
+        as_json(Pointwise(names, labels, elpd, np.array([0.1, k, 0.1, 0.1]), 0.7))
+        for names in (labels, ("A", LLM, "C", "D"))
+    )
     draws = np.random.default_rng(1).normal(-2, 0.1, (4, 50, 1)).tolist()
     width = {"value": 0.1, "se": 0.01, "reliable": True}
     return {
@@ -164,9 +168,9 @@ def made(name: str, k: float = 0.1, **changes: object) -> dict[str, Any]:
         "checks": {"status": "pass", "max_rhat": 1.0, "min_ess_bulk": 900.0, "divergences": 0,
                    "not_passed": []},
         "family": units,
-        "llm": units,
+        "llm": llms,
         "failed_families": {"B": draws} if k > 0.7 else {},
-        "failed_llms": {"B": draws} if k > 0.7 else {},
+        "failed_llms": {LLM: draws} if k > 0.7 else {},
         "log_ml": {"value": -10.0 if name == "flat" else -8.0, "se": 0.1, "failed": None},
         "widths": {str(factor): width for factor in WIDTHS},
         "smc": None,
@@ -247,17 +251,17 @@ def test_failing_weights_are_replaced_by_a_refit(monkeypatch: pytest.MonkeyPatch
         return made(trend_of(job), k=0.9)
 
     found = put_together(monkeypatch, results)
-    assert asked == ["B"] * 4
+    assert asked == ["B", LLM] * 2
     one, other = found.hypotheses
-    assert one.checks["refitted_families"] == one.checks["refitted_llms"] == ["B"]
+    assert (one.checks["refitted_families"], one.checks["refitted_llms"]) == (["B"], [LLM])
     for units in (one.scores.family, one.scores.llm):
         assert units.elpd[1] == pytest.approx(-2, abs=0.05)
         assert units.failed == ()
     assert one.checks["max_rhat_refits"] == 1.01
-    assert other.checks["pareto_k_families"] == other.checks["pareto_k_llms"] == ["B"]
+    assert (other.checks["pareto_k_families"], other.checks["pareto_k_llms"]) == (["B"], [LLM])
     assert other.checks["failures"] == [
         "without family B: it would not",
-        "without LLM B: it would not",
+        f"without LLM {LLM}: it would not",
     ]
     assert other.scores.family.elpd[1] == -5.0
 
@@ -271,8 +275,36 @@ def test_results_of_an_earlier_version_are_read(monkeypatch: pytest.MonkeyPatch)
         return found
 
     one, _ = put_together(monkeypatch, results).hypotheses
-    assert one.checks["pareto_k_llms"] == ["B"]
+    assert one.checks["pareto_k_llms"] == [LLM]
     assert one.checks["failures"] == []
+
+
+def test_an_llm_that_is_its_family_is_left_out_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same event takes one fit, and has one number."""
+    alone = "Falcon-40B"
+    draws = np.random.default_rng(1).normal(-2, 0.1, (4, 50, 1)).tolist()
+    asked: list[str] = []
+
+    def results(job: Job) -> dict[str, Any]:
+        if asks(job, "without_family"):
+            asked.append(job.params["family"])
+            return {"gains": draws, "max_rhat": 1.0, "divergences": 0}
+        names = (family_of(alone), "B", "C", "D"), (alone, "B", "C", "D")
+        elpd, k = np.full(4, -1.0), np.array([0.9, 0.1, 0.1, 0.1])
+        family, llm = (as_json(Pointwise(each, each, elpd, k, 0.7)) for each in names)
+        failed = {"failed_families": {family_of(alone): draws}, "failed_llms": {alone: draws}}
+        return made(trend_of(job), family=family, llm=llm, **failed)
+
+    one, _ = put_together(monkeypatch, results).hypotheses
+    assert asked == [family_of(alone)] * 2
+    assert one.scores.family.elpd[0] == one.scores.llm.elpd[0]
+
+
+def family_of(llm: str) -> str:
+    """Family of an LLM of the published densities."""
+    table = load_dataset(PUBLISHED).densities
+    assert table is not None
+    return str(table.set_index("llm")["family"][llm])
 
 
 @pytest.mark.fit

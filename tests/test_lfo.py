@@ -360,7 +360,7 @@ def test_only_families_that_are_told_more_of_are_integrated(
     options: dict[str, str], hidden: str
 ) -> None:
     """What is left out is in the window of all, and adds nothing."""
-    spec = load_spec("joint").with_options(quadrature_spacing=0.5, **options)
+    spec = load_spec("joint").with_options(quadrature_spacing=0.1, **options)
     dataset = load_dataset("densing")
     whole = observe(spec, dataset)
     llms = whole.llms
