@@ -119,9 +119,9 @@ def read_weights(path: str | Path, fits: Sequence[Fit]) -> dict[str, float]:
     digests = {fit.dataset_info["digest"] for fit in fits}
     if digests != {content["dataset"].get("digest")}:
         raise BayesdenseError(f"{where}: is about other data than the fits")
-    compared = {one["name"]: one["model_digest"] for one in content["hypotheses"]}
+    compared = {one["name"]: one.get("model_digest") for one in content["hypotheses"]}
     for fit in fits:
-        if compared.get(fit.spec.trend, fit.spec.posterior_digest) != fit.spec.posterior_digest:
+        if compared.get(fit.spec.trend) not in (None, fit.spec.posterior_digest):
             raise BayesdenseError(
                 f"{where}: compared {told(fit.spec.trend)} under another model than that of its "
                 "fit; stack fits of the model that was compared, or compare that of the fits"

@@ -19,7 +19,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ from bayesdense.manifest import record_of, write_manifest
 from bayesdense.newcomers import read_newcomers
 from bayesdense.results import Fit, load_fit
 from bayesdense.simulate import read_truth
-from bayesdense.spec import load_spec
+from bayesdense.spec import ModelSpec, load_spec
 from bayesdense.stacking import read_weights
 from bayesdense.studies.calibrate_result import outside_before
 from bayesdense.studies.power_result import read_power
@@ -411,6 +411,7 @@ class About:
 
     digest: str
     name: str = "densing"
+    spec: ModelSpec = field(default_factory=lambda: load_spec("joint"))
 
     @property
     def dataset_info(self) -> dict[str, str]:

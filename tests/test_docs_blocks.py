@@ -138,7 +138,7 @@ class Reader:
 
     def bayesdense(self, words: list[str]) -> None:
         """In this process, which is quicker; a length of chains is added."""
-        if words[0] in FITTING:
+        if words[0] in FITTING and words[2:3] != ["--score"]:  # which judges, and fits nothing
             length = [word for name, n in LENGTH.items() for word in (f"--{name}", str(n))]
             words = [*words, *length, *FITTING[words[0]]]
         status, self.printed, said = self.program(*words)

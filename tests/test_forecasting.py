@@ -413,6 +413,7 @@ def test_the_verb_stacks(tmp_path, monkeypatch, capsys):
     hold(json.loads(out), "forecast")
     for change, message in (
         ({"hypotheses": lacking}, "--lfo"),
+        ({"hypotheses": [others[0] | {"model_digest": "1" * 64}, others[1]]}, "another model"),
         ({"hypotheses": others}, "under another model"),
         ({"dataset": content["dataset"] | {"digest": "other"}}, "other data"),
         ({"verdict": 3}, "no result of compare"),
