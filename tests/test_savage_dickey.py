@@ -13,7 +13,7 @@ from exact_evidence import exact_log_ml
 from scipy import stats
 
 from bayesdense.comparison.importance import LogMean
-from bayesdense.comparison.savage_dickey import log_density_at, nested_factor
+from bayesdense.comparison.savage_dickey import NestedFactor, log_density_at, nested_factor
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import SpecError
 from bayesdense.inference import fit
@@ -92,20 +92,22 @@ def few() -> Dataset:
     return replace(dataset, densities=dataset.densities.iloc[::4].reset_index(drop=True))
 
 
+def against(trend: str, variable: str, value: float) -> tuple[NestedFactor, float]:
+    """Factor of a fit over the same with one parameter held, and what quadrature says of it."""
+    dataset, spec = few(), load_spec("trend_only").with_options(trend=trend)
+    data = observe(spec, dataset)
+    prior = f"trend.priors.{variable}.kwargs"
+    nested = spec.with_options(**{f"{prior}.mu": value, f"{prior}.sigma": 1e-6})
+    found = nested_factor(fit(spec, dataset, draws=1500, seed=5), data, variable, value)
+    known = exact_log_ml(spec, data) - exact_log_ml(nested, data)
+    print(found, known)
+    return found, known
+
+
 @pytest.mark.fit
 @pytest.mark.parametrize("value", [1.0, 2.5])
 def test_growth_against_a_given_one(value: float) -> None:
-    dataset, spec = few(), load_spec("trend_only")
-    data = observe(spec, dataset)
-    nested = spec.with_options(
-        **{
-            "trend.priors.growth_rate.kwargs.mu": value,
-            "trend.priors.growth_rate.kwargs.sigma": 1e-6,
-        }
-    )
-    found = nested_factor(fit(spec, dataset, draws=1500, seed=5), data, "growth_rate", value)
-    known = exact_log_ml(spec, data) - exact_log_ml(nested, data)
-    print(found, known)
+    found, known = against("exponential", "growth_rate", value)
     assert found.pareto_k < 1  # else the terms have no mean
     assert abs(found.log_bayes_factor - known) < 4 * found.se
     assert found.se < 0.15
@@ -115,17 +117,7 @@ def test_growth_against_a_given_one(value: float) -> None:
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_change_of_growth_against_a_given_one(value: float) -> None:
     """Growth before and after the break are the coordinates: their difference is held."""
-    dataset, spec = few(), load_spec("trend_only").with_options(trend="break_known@2024-03-01")
-    data = observe(spec, dataset)
-    nested = spec.with_options(
-        **{
-            "trend.priors.growth_change.kwargs.mu": value,
-            "trend.priors.growth_change.kwargs.sigma": 1e-6,
-        }
-    )
-    found = nested_factor(fit(spec, dataset, draws=1500, seed=5), data, "growth_change", value)
-    known = exact_log_ml(spec, data) - exact_log_ml(nested, data)
-    print(found, known)
+    found, known = against("break_known@2024-03-01", "growth_change", value)
     assert found.reliable
     assert abs(found.log_bayes_factor - known) < 4 * found.se
     assert found.se < 0.15

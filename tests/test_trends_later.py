@@ -21,7 +21,7 @@ from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.fit_tree import constant_data
 from bayesdense.forecasting import forecast
 from bayesdense.forecasting.ahead import Ahead
-from bayesdense.forecasting.goals import _log_size_of
+from bayesdense.forecasting.goals import _log_size_of, _size_needed
 from bayesdense.frontier import frontier_readings
 from bayesdense.frozen import freeze_forecast
 from bayesdense.names import CHAIN, DRAW
@@ -245,12 +245,23 @@ def test_size_as_a_covariate_counts_where_it_is_known_and_spreads_where_not() ->
         needed = np.log(params) + _needed(fit, 0.6, params)
         assert row["p_typical"] == pytest.approx(float((line >= needed - np.log(params)).mean()))
         size = (needed + slope * mean - part.line(0)) / (1 + slope)
-        assert row["size_needed"]["median"] == pytest.approx(float(np.exp(np.median(size))))
+        size[slope <= -1] = np.inf  # draws of the prior, and none is dropped
+        expected = np.exp(np.quantile(size, 0.5, method="inverted_cdf"))
+        assert row["size_needed"]["median"] == pytest.approx(float(expected))
 
 
 def _needed(fit: Fit, value: float, params: float) -> np.ndarray:
     """Log density at which LLMs of a size score so."""
     return _log_size_of(fit, "MMLU", value, 0.0) - np.log(params)
+
+
+def test_where_a_larger_llm_is_worth_no_more_no_size_is_enough() -> None:
+    needed = _size_needed(np.full(3, 25.0), np.full(3, 1.0), np.array([0.0, -0.5, -1.2]))
+    np.testing.assert_array_equal(needed, [24.0, 48.0, np.inf])
+
+
+def test_no_dates_have_no_trend() -> None:
+    assert derive.trend(under("random_walk"), []).sizes["date"] == 0
 
 
 def test_a_covariate_of_llms_to_come_that_is_not_known_is_refused() -> None:

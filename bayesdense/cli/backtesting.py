@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import RenderableType
@@ -29,8 +29,16 @@ from bayesdense.cli.words import bound, flat, interval, passed, percent, study_e
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
 from bayesdense.wording import counted
 
+#: Parameters that a forecast which was written down has no use for -> their options.
+_OF_FITS: Final[Mapping[str, str]] = {
+    **{name: name for name in ("origins", "model", "out", "jobs", "resume")},
+    "overrides": "set",
+    **{name: name for name in ("draws", "tune", "chains", "executor")},
+}
+
 
 def backtest(
+    context: typer.Context,
     dataset: DatasetArgument = "densing",
     origins: Annotated[
         str | None,
@@ -74,14 +82,10 @@ def backtest(
     With --score FILE a forecast that was written down is judged, and nothing is fitted.
     """
     if score is not None:
-        fitting = (draws, tune, chains, executor)
-        usual = (STUDY_DRAWS, DEFAULT_TUNE, DEFAULT_CHAINS, "processes")
-        if origins or model or overrides or out or jobs or resume or fitting != usual:
-            raise typer.BadParameter(
-                "--score fits nothing: leave out --origins, --model, --set, --out, --jobs, "
-                "--resume, --draws, --tune, --chains, --executor"
-            )
-        emit(_forecast_score(score, dataset, None if seed == DEFAULT_SEED else seed), form)
+        if any(_is_given(context, name) for name in _OF_FITS):
+            options = ", ".join(f"--{name}" for name in _OF_FITS.values())
+            raise typer.BadParameter(f"--score fits nothing: leave out {options}")
+        emit(_forecast_score(score, dataset, seed if _is_given(context, "seed") else None), form)
         return
     from bayesdense.cli.progress import Reporter
 
@@ -111,6 +115,12 @@ def backtest(
     emit(Answer(payload, payload["scores"], body), form)
     if not all(passed(origin) for origin in payload["origins"]):
         raise typer.Exit(1)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether a parameter stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _forecast_score(path: Path, dataset: str, seed: int | None) -> Answer:

@@ -198,10 +198,9 @@ def trend(fit: Fit, dates: Sequence[str], *, group: str | None = None) -> xr.Dat
         Natural log of density, dims (chain, draw, date), with the coordinates `date` (ISO) and
         `years` (years of 365.25 days since the fit's time origin).
     """
-    years = xr.DataArray(
-        years_since_origin(fit, dates), dims="date", coords={"date": [iso_date(d) for d in dates]}
-    )
-    hypothesis = _trend_of(fit, group).until(float(years.max()))
+    times = years_since_origin(fit, dates)
+    years = xr.DataArray(times, dims="date", coords={"date": [iso_date(d) for d in dates]})
+    hypothesis = _trend_of(fit, group).until(float(times.max(initial=-np.inf)))
     _need(hypothesis, fit.posterior)
     known = lengthened(fit.posterior, fit.spec, hypothesis, fit.seed)
     line = hypothesis.eta(years, known, labelled)

@@ -119,9 +119,13 @@ def score_target(
 
 
 def _size_needed(log_size: Floats, line: Floats, slope: Floats) -> Floats:
-    """Log N with log N + line + slope log N = log_size; where that is infinite, N is."""
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isposinf(log_size), np.inf, (log_size - line) / (1.0 + slope))
+    """Log N with log N + line + slope log N = log_size.
+
+    Infinite where the effective size is, and where a larger LLM is worth no more (slope <= -1).
+    """
+    out_of_reach = np.isposinf(log_size) | (slope <= -1.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(out_of_reach, np.inf, (log_size - line) / (1.0 + slope))
 
 
 def _size_slope(fit: Fit, llms: LLMData) -> Floats:
