@@ -50,7 +50,6 @@ SHORT: dict[str, Any] = {"draws": 60, "tune": 60, "chains": 2}
 
 def job(**changes: Any) -> Job:
     params = {
-        "where": "densing",
         "world": "well_specified",
         "number": 3,
         "n_llms": 8,
@@ -58,9 +57,8 @@ def job(**changes: Any) -> Job:
         "length": SHORT,
         **changes,
     }
-    dataset = bd.load_dataset(params["where"])
-    spec = load_spec("trend_only" if dataset.is_densities else "joint")
-    return Job.of(simulation, params, spec=spec.to_dict(), dataset=dataset.digest, seed=1)
+    digest, spec = bd.load_dataset("densing").digest, load_spec("joint").to_dict()
+    return Job.of(simulation, params, spec=spec, dataset=digest, where="densing", seed=1)
 
 
 # --- counts -------------------------------------------------------------------------------------

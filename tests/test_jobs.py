@@ -209,7 +209,7 @@ def test_a_panic_of_compiled_code_and_an_exit_are_outcomes(
             raise problem
 
         monkeypatch.setattr("bayesdense.jobs.execution.function_named", lambda _, f=broken: f)
-        told = json.loads(execute(Job.of(echo).text))
+        told = json.loads(execute(Job.of(echo).message))
         assert told["type"] == type(problem).__name__ and "broken" in told["traceback"]
 
     def interrupted(_: Job) -> None:
@@ -217,7 +217,7 @@ def test_a_panic_of_compiled_code_and_an_exit_are_outcomes(
 
     monkeypatch.setattr("bayesdense.jobs.execution.function_named", lambda _: interrupted)
     with pytest.raises(KeyboardInterrupt):
-        execute(Job.of(echo).text)
+        execute(Job.of(echo).message)
 
 
 WORKER = """
@@ -382,7 +382,7 @@ def test_finished_jobs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     ran: list[str] = []
 
     def spy(text: str) -> str:
-        ran.append(Job(text).key)
+        ran.append(Job.received(text).key)
         return execute(text)
 
     monkeypatch.setattr("bayesdense.jobs.crews.execute", spy)

@@ -44,7 +44,7 @@ def test_a_job_works_on_one_core() -> None:
     with at_most(1):
         over_draws(500, work)
     assert len(threads) == 1
-    assert json.loads(execute(Job.of(cores_of_a_job).text))["result"] == 1
+    assert json.loads(execute(Job.of(cores_of_a_job).message))["result"] == 1
 
 
 def test_an_error_ends_the_work() -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from bayesdense.studies import decomposition, refits
 from bayesdense.studies.axes import AXES, Case, cases_of
 from bayesdense.studies.decomposition import held, mixed, width
 from bayesdense.studies.refits import Length, Study, growth_of, refit, study_of
-from bayesdense.studies.selection import WHOLE, Selection, found_again, people_of, select, where_of
+from bayesdense.studies.selection import WHOLE, Selection, dataset_of, people_of, select
 from bayesdense.studies.sweep import sweep
 
 SHORT = Length(draws=60, tune=60, chains=2)
@@ -137,11 +138,22 @@ def test_an_empty_part_is_refused(densing: Dataset) -> None:
         select(densing, Selection(until="2000-01-01"))
 
 
-def test_a_dataset_that_has_changed_is_refused(tiny: Path) -> None:
-    where = where_of(tiny)
-    assert found_again(where, load_dataset(tiny).digest).name == "tiny"
+def test_a_dataset_that_has_changed_is_refused(tiny: Path, joint: ModelSpec) -> None:
+    study = study_of(tiny, SHORT, 1)
+    assert dataset_of(study.job(refit, joint, WHOLE)).name == "tiny"
+    other = replace(study, dataset=replace(study.dataset, digest="0" * 64))
     with pytest.raises(DatasetError, match="has changed since"):
-        found_again(where, "0" * 64)
+        dataset_of(other.job(refit, joint, WHOLE))
+
+
+def test_a_dataset_that_has_moved_has_the_same_jobs(
+    tiny: Path, tmp_path: Path, joint: ModelSpec
+) -> None:
+    moved = Path(shutil.copytree(tiny, tmp_path / "elsewhere" / tiny.name))
+    one, other = (study_of(place, SHORT, 1).job(refit, joint, WHOLE) for place in (tiny, moved))
+    assert one.key == other.key and one.where != other.where
+    sent = Job.received(other.message)
+    assert sent == one and sent.where == other.where and dataset_of(sent).digest == one.dataset
 
 
 def test_a_selection_survives_json() -> None:

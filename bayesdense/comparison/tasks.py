@@ -26,7 +26,7 @@ from bayesdense.names import CHAIN, CI_PROB, DRAW, INNER_CI_PROB, STUDY_RHAT
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec, spec_from_dict
-from bayesdense.studies.selection import found_again
+from bayesdense.studies.selection import dataset_of
 from bayesdense.summary import strict, summarize
 
 type Result = dict[str, Any]
@@ -46,7 +46,7 @@ def seeds(job: Job, count: int) -> list[int]:
 def _about(job: Job) -> tuple[ModelSpec, Dataset]:
     """Model of a job, and its dataset."""
     spec = spec_from_dict(job.spec, where="the job's specification")
-    return spec, found_again(job.params["where"], str(job.dataset))
+    return spec, dataset_of(job)
 
 
 @job_function

@@ -51,7 +51,7 @@ class Crew:
     Attributes
     ----------
     submit
-        Takes `Job.text`, returns the future of what `execution.execute` reports. What it or the
+        Takes `Job.message`, returns the future of what `execution.execute` reports. What it or the
         future raises is no fault of the job: `CrewGone` ends the run, anything else is one attempt.
     at_once
         Most jobs to be handed over and not finished at a time.

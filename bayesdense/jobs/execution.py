@@ -1,4 +1,4 @@
-"""What happens in a worker: a job's text comes in, the text of a report goes out."""
+"""What happens in a worker: a job comes in as text, and goes out as the text of a report."""
 
 import hashlib
 import platform
@@ -20,13 +20,13 @@ _PACKAGES: Final = ("arviz-stats", "numba", "numpy", "nutpie", "pymc", "pytensor
 _MOST: Final = 20_000
 
 
-def execute(text: str) -> str:
+def execute(message: str) -> str:
     """Run a job, and report whatever comes of it.
 
     Parameters
     ----------
-    text
-        `Job.text`.
+    message
+        `Job.message`.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def execute(text: str) -> str:
         (`BaseException`), too, and `sys.exit`.
     """
     began = time.perf_counter()
-    job = Job(text)
+    job = Job.received(message)
     try:
         with at_most(1):  # others may be running beside it, one for each core
             result = canonical(function_named(job.function)(job), "result")

@@ -5,7 +5,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from bayesdense.errors import JobError
@@ -14,6 +14,7 @@ from bayesdense.wording import told
 
 #: `bayesdense.studies.sweep:fit_one`: nothing outside the package can be named.
 _NAME: Final = re.compile(r"bayesdense(\.[a-z][a-z0-9_]*)+:[a-z][a-z0-9_]*", re.ASCII)
+_WHERE: Final = "where"
 _UNREGISTERED: Final = "no job function; decorate it with bayesdense.jobs.job_function"
 
 #: What a job does: takes the job, returns what JSON can hold.
@@ -30,9 +31,13 @@ class Job:
     ----------
     text
         Canonical JSON of an object with `dataset`, `function`, `params`, `seed` and `spec`.
+    where
+        Where the dataset lies: no part of what the job says, so that a study whose data have moved,
+        or that another repeats elsewhere, has the same jobs with the same results.
     """
 
     text: str
+    where: str | None = field(default=None, compare=False)
 
     @classmethod
     def of(
@@ -42,6 +47,7 @@ class Job:
         *,
         spec: object = None,
         dataset: str | None = None,
+        where: str | None = None,
         seed: int = 0,
     ) -> Self:
         """Describe a job.
@@ -57,6 +63,8 @@ class Job:
         dataset
             Digest of the dataset. It makes jobs on other data other jobs; finding the data, and
             refusing data with another digest, is up to the function.
+        where
+            Where a worker finds the dataset.
         seed
             Root of the study's random numbers, at least 0 (`bayesdense.jobs.seeds`).
 
@@ -79,7 +87,19 @@ class Job:
             "seed": seed,
             "spec": spec,
         }
-        return cls(canonical(parts, "job"))
+        return cls(canonical(parts, "job"), where)
+
+    @classmethod
+    def received(cls, message: str) -> Self:
+        """Read `message`."""
+        parts = json.loads(message)
+        where = parts.pop(_WHERE, None)
+        return cls(canonical(parts), where)
+
+    @property
+    def message(self) -> str:
+        """What a worker is sent: the text, and where the dataset lies."""
+        return self.text if self.where is None else canonical({**self.parts, _WHERE: self.where})
 
     @property
     def key(self) -> str:

@@ -165,7 +165,7 @@ def work_through(attempts: Iterable[Attempt], crew: Crew, records: Records, retr
     def hand_over() -> None:
         while todo and len(flying) < crew.at_once:
             attempt = todo.popleft()
-            future = crew.submit(attempt.job.text)
+            future = crew.submit(attempt.job.message)
             flying[attempt.job.key] = attempt, future
             future.add_done_callback(partial(land, attempt.job.key))
 

@@ -33,7 +33,7 @@ from bayesdense.studies.refits import (
     study_of,
     verdict,
 )
-from bayesdense.studies.selection import Selection, found_again, people_of
+from bayesdense.studies.selection import Selection, dataset_of, people_of
 from bayesdense.summary import strict
 from bayesdense.wording import json_text, told
 
@@ -125,7 +125,7 @@ def backtest(
 def at_origin(job: Job) -> dict[str, object]:
     """Fit the LLMs before an origin, and score what that says of those after it."""
     spec, earlier, seen = observed_by(job)
-    whole = found_again(job.params["where"], str(job.dataset))
+    whole = dataset_of(job)
     everything = observe(spec, whole)
     fitted = fit_of(job)
     rng = np.random.default_rng(seeds_of(job).spawn(1)[0])

@@ -126,7 +126,6 @@ def calibrate(
         (world.name, number): Job.of(
             simulation,
             {
-                "where": study.where,
                 "world": world.name,
                 "number": number,
                 "n_llms": llms,
@@ -135,6 +134,7 @@ def calibrate(
             },
             spec=model.to_dict(),
             dataset=study.dataset.digest,
+            where=study.where,
             seed=seed,
         )
         for number in range(fits)

@@ -38,7 +38,7 @@ from bayesdense.spec import ModelSpec, spec_from_dict
 from bayesdense.studies.made_worlds import Made, drawn_llms, make, tables_of, world_named
 from bayesdense.studies.pilots import learnt
 from bayesdense.studies.ranks import LEAST_ESS, N_RANKED, rank_value, thinned
-from bayesdense.studies.selection import found_again, people_of
+from bayesdense.studies.selection import dataset_of, people_of
 from bayesdense.summary import strict
 from bayesdense.trends.base import labelled
 from bayesdense.trends.exponential import EXPONENTIAL
@@ -103,7 +103,7 @@ def made_by(job: Job) -> Made:
     params = job.params
     spec = spec_from_dict(job.spec, where="the job's specification")
     world = world_named(params["world"])
-    dataset = found_again(params["where"], str(job.dataset))
+    dataset = dataset_of(job)
     dataset = dataset.base_only() if spec.options.base_only else dataset
     of_llms, *others = np.random.SeedSequence([job.seed, params["number"]]).spawn(4)
     wanted = params["n_llms"]

@@ -20,7 +20,7 @@ from bayesdense.names import CI_PROB, DEFAULT_CHAINS, DEFAULT_TUNE, INNER_CI_PRO
 from bayesdense.observations import Observations, observe
 from bayesdense.results import Fit
 from bayesdense.spec import ModelSpec, spec_from_dict
-from bayesdense.studies.selection import Selection, found_again, select, where_of
+from bayesdense.studies.selection import Selection, dataset_of, select, where_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,17 @@ class Study:
     ) -> Job:
         """Describe a job on this dataset."""
         every = {
-            "where": self.where,
             "selection": selection.to_dict(),
             "length": self.length.to_dict(),
             **params,
         }
         return Job.of(
-            function, every, spec=spec.to_dict(), dataset=self.dataset.digest, seed=self.seed
+            function,
+            every,
+            spec=spec.to_dict(),
+            dataset=self.dataset.digest,
+            where=self.where,
+            seed=self.seed,
         )
 
 
@@ -91,7 +95,7 @@ def refit(job: Job) -> dict[str, object]:
 def observed_by(job: Job) -> tuple[ModelSpec, Dataset, Observations]:
     """Model of a job, its part of the dataset, and what the model sees of that."""
     spec = spec_from_dict(job.spec, where="the job's specification")
-    whole = found_again(job.params["where"], str(job.dataset))
+    whole = dataset_of(job)
     dataset = select(whole, Selection.of(job.params["selection"]))
     return spec, dataset, observe(spec, dataset)
 

@@ -12,6 +12,7 @@ import pandas as pd
 from bayesdense.catalog import dataset_names, resolve_dataset
 from bayesdense.dataset import Dataset, load_dataset
 from bayesdense.errors import DatasetError
+from bayesdense.jobs import Job
 
 _BITS_PER_BYTE: Final = 8.0
 #: Bits of a weight where nothing else is said.
@@ -125,8 +126,7 @@ def where_of(dataset: str | Path) -> str:
     return str(resolve_dataset(dataset).resolve())
 
 
-@lru_cache(maxsize=4)
-def found_again(where: str, digest: str) -> Dataset:
+def dataset_of(job: Job) -> Dataset:
     """Load the dataset of a job, unless it is another by now.
 
     Raises
@@ -134,6 +134,12 @@ def found_again(where: str, digest: str) -> Dataset:
     DatasetError
         Its content has changed since the study began.
     """
+    return _found_again(str(job.where), str(job.dataset))
+
+
+@lru_cache(maxsize=4)
+def _found_again(where: str, digest: str) -> Dataset:
+    """Dataset of a place, if it has this digest."""
     dataset = load_dataset(where)
     if dataset.digest != digest:
         raise DatasetError(
