@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -31,6 +32,9 @@ from bayesdense.smoothing import can_smooth
 from bayesdense.spec import ModelSpec
 from bayesdense.trends import trend_named
 
+#: What is derived from draws: every group; all but the pointwise log likelihoods of a joint model,
+#: which take longest, and what rests on them; or the posterior, its sampling and its quadrature.
+type Depth = Literal["all", "without_likelihoods", "posterior"]
 _PRIOR_DRAWS = 500
 #: Replicated data are kept for about this many draws: p-values need no more; and for fewer where
 #: one variable would be larger than this many bytes.
@@ -43,45 +47,50 @@ def assemble(
     drawn: Posterior,
     *,
     seed: int,
-    log_likelihood: bool = True,
+    depth: Depth = "all",
 ) -> xr.DataTree:
-    """Derive every group of a fit from the draws of its parameters.
-
-    Without `log_likelihood` a joint model's pointwise likelihoods, and what rests on them, are left
-    out.
-    """
-    rng = np.random.default_rng([seed, 1])
+    """Derive the groups of a fit from the draws of its parameters."""
     posterior = posterior_dataset(spec, data, drawn.values)
     posterior = with_mixture(posterior, spec, data, seed=seed)
     if spec.is_joint:
         groups, posterior = _joint_groups(
-            spec, data, posterior, seed=seed, log_likelihood=log_likelihood
+            spec, data, posterior, seed=seed, likelihoods=depth == "all"
         )
     else:
         groups, posterior = _density_groups(spec, data, posterior)
+    groups |= {
+        "posterior": posterior,
+        "sample_stats": drawn.stats,
+        "constant_data": constant_data(data),
+    }
+    if depth != "posterior":
+        groups |= _predictive_groups(spec, data, posterior, seed=seed)
+        if spec.options.feedback != "cut":
+            groups["log_prior"] = log_prior(spec, data, posterior)
+    if drawn.stages is not None:
+        groups["stages"] = drawn.stages
+    return xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+
+
+def _predictive_groups(
+    spec: ModelSpec, data: Observations, posterior: xr.Dataset, *, seed: int
+) -> dict[str, xr.Dataset]:
+    """Draws of the prior, and data as they would be under prior and posterior."""
+    rng = np.random.default_rng([seed, 1])
     kept = _predictive_draws(data)
     every = max(1, posterior.sizes[CHAIN] * posterior.sizes[DRAW] // kept)
     thinned = posterior.isel({DRAW: slice(None, None, every)})
     before = prior_predictive(spec, data, rng, min(_PRIOR_DRAWS, kept))
     predictive = posterior_predictive(thinned, spec, data, rng)
     means = predictive_mean(thinned, spec, data)
-    groups |= {
-        "posterior": posterior,
-        "sample_stats": drawn.stats,
+    groups = {
         "prior": before.prior,
         "prior_predictive": before.prior_predictive,
         "posterior_predictive": predictive.assign_attrs(thinned_every=every),
         "predictive_mean": means.assign_attrs(thinned_every=every),
-        "constant_data": constant_data(data),
     }
-    if spec.options.feedback != "cut":
-        groups["log_prior"] = log_prior(spec, data, posterior)
     held_out = _held_out(data, groups["posterior_predictive"])
-    if held_out is not None:
-        groups["heldout"] = held_out
-    if drawn.stages is not None:
-        groups["stages"] = drawn.stages
-    return xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+    return groups if held_out is None else groups | {"heldout": held_out}
 
 
 def posterior_dataset(
@@ -116,7 +125,7 @@ def _joint_groups(
     posterior: xr.Dataset,
     *,
     seed: int,
-    log_likelihood: bool,
+    likelihoods: bool,
 ) -> tuple[dict[str, xr.Dataset], xr.Dataset]:
     """Groups of a joint model, and the posterior with sizes and densities."""
     data = observations.joint
@@ -128,16 +137,16 @@ def _joint_groups(
         "llm_bounds": sizes.llm_bounds(posterior, spec, data),
         "observed_data": _observed(data),
     }
-    if log_likelihood and spec.options.feedback != "cut":
+    if likelihoods and spec.options.feedback != "cut":
         # Pooled draws of a cut are no posterior given all data: weights 1 / p(y_i | ...) would be
         # wrong, and so is every leave-one-out estimate that rests on them.
-        likelihoods, slopes = sizes.log_likelihoods_and_slopes(
+        pointwise, slopes = sizes.log_likelihoods_and_slopes(
             posterior, spec, data, None if _has_slope(spec) else size_covariate(observations)
         )
-        groups["log_likelihood"] = likelihoods
-        groups |= _slope_group(spec, observations, posterior, likelihoods["family"], slopes)
-        if can_smooth(likelihoods["llm"]):
-            transform = sizes.loo_pit(posterior, spec, data, likelihoods["llm"], seed=seed)
+        groups["log_likelihood"] = pointwise
+        groups |= _slope_group(spec, observations, posterior, pointwise["family"], slopes)
+        if can_smooth(pointwise["llm"]):
+            transform = sizes.loo_pit(posterior, spec, data, pointwise["llm"], seed=seed)
             groups["loo_pit"] = transform.to_dataset(name="loo_pit")
     if spec.options.implementation == "marginal":
         error = sizes.quadrature_error(posterior, spec, data)

@@ -186,15 +186,16 @@ def fit_observations(
     sampler: str = "nutpie",
     cores: int | None = None,
     progress: Progress | None = None,
-    log_likelihood: bool = True,
+    depth: fit_tree.Depth = "all",
     prepared: Prepared | None = None,
     target_accept: float | None = None,
 ) -> Fit:
     """Fit what a model sees of a dataset; `about` says which dataset it is (`Dataset.summary`).
 
     For replicated data, whose priors keep the scales of the data that they replicate; else `fit`.
-    Studies of many fits do without the pointwise log likelihoods of a joint model, which cost most
-    of what follows sampling, and without the checks that rest on them: `log_likelihood=False`.
+    Studies of many fits do with less (`fit_tree.Depth`): without the pointwise log likelihoods of a
+    joint model, which cost most of what follows sampling, and the checks that rest on them
+    (`without_likelihoods`), or without any check but those of the sampling (`posterior`).
     `target_accept`: mean acceptance that step sizes are adapted to; None: what suits the model.
     """
     _check_arguments(spec, sampler, draws=draws, tune=tune, chains=chains, seed=seed)
@@ -223,7 +224,7 @@ def fit_observations(
         if interrupted():
             raise KeyboardInterrupt
     used = posterior.spec
-    tree = fit_tree.assemble(used, data, posterior, seed=seed, log_likelihood=log_likelihood)
+    tree = fit_tree.assemble(used, data, posterior, seed=seed, depth=depth)
     timings = {**posterior.timings, "derive": time.perf_counter() - began}
     tree.attrs |= fit_tree.root_attributes(
         used,

@@ -124,7 +124,7 @@ def test_a_refit_gives_the_posterior_of_its_own_data(prepared: Prepared) -> None
     assert data.scores is not None
     late = data.llms.years[data.scores.llm_idx]
     moved = replace(data, scores=replace(data.scores, logit_score=data.scores.logit_score + late))
-    quick = {"about": SMALL.summary(), "log_likelihood": False, "chains": 2}
+    quick = {"about": SMALL.summary(), "depth": "posterior", "chains": 2}
     again, anew = (
         fit_observations(SPEC, moved, draws=600, seed=4, prepared=given, **quick)
         for given in (prepared, None)

@@ -163,6 +163,7 @@ def world(**changes: Any) -> dict[str, Any]:
         "n_longer": 0,
         "n_unusable": 0,
         "median_llms": 8.0,
+        "reviews": {"n": 1, "counts": {}},
         "model": estimator(),
         "point": estimator(),
     }
@@ -277,6 +278,19 @@ def test_figures_show_what_was_found() -> None:
         bd.plot_calibration(calibration(None).to_dict())
 
 
+def test_checks_that_tell_a_wrong_world_are_named() -> None:
+    usual = {"n": 100, "counts": {"ppc_score_time": 5, "ppc_loss_sd": 40}}
+    leaky = {"n": 100, "counts": {"ppc_score_time": 62, "ppc_loss_sd": 50}}
+    older = {name: value for name, value in world(name="dates_off").items() if name != "reviews"}
+    worlds = (world(reviews=usual), world(name="contaminated", reviews=leaky), older)
+    said = calibration(None, *worlds)
+    (told,) = [line for line in repr(said).splitlines() if "review" in line]
+    assert told == (
+        "contaminated: a review is asked for by ppc_score_time in 62 % of fits (else 5 %)."
+    )
+    assert "review" not in repr(calibration(None, *worlds[1:]))
+
+
 # --- one simulation ------------------------------------------------------------------------------
 
 
@@ -297,6 +311,8 @@ def test_a_simulation_ranks_every_quantity_and_runs_longer_where_it_has_to() -> 
     assert len(attempts) > 1
     assert "ess" in attempts[0]["trouble"]  # 120 draws are no 200 effective ones
     assert one["converged"] == (attempts[-1]["trouble"] == [])
+    reviews: Any = one["reviews"]
+    assert reviews == sorted(reviews) and all("[" not in name for name in reviews)
     growth: Any = one["growth"]
     assert growth["truth"] == float(made_by(job()).truth["growth_rate"])
     assert growth["eti95"][0] < growth["eti80"][0] < growth["median"] < growth["eti50"][1]

@@ -55,7 +55,7 @@ def released(*rows: tuple[str, str]) -> LLMData:
 
 
 def refit(spec: ModelSpec, data: Observations, seed: int) -> Fit:
-    return fit_observations(spec, data, about={}, seed=seed, log_likelihood=False, **SHORT)
+    return fit_observations(spec, data, about={}, seed=seed, depth="posterior", **SHORT)
 
 
 # ---------------------------------------------------------------- blocks

@@ -174,9 +174,7 @@ def told_of_blocks(
 def _fit(job: Job, spec: ModelSpec, data: Observations, dataset: Dataset, seed: int) -> Fit:
     """Fit without what a refit is not asked for."""
     about = dataset.summary() | counts_of(data)
-    make = partial(
-        fit_observations, spec, data, about=about, seed=seed, cores=1, log_likelihood=False
-    )
+    make = partial(fit_observations, spec, data, about=about, seed=seed, cores=1, depth="posterior")
     return agreeing(make, job.params["length"])
 
 

@@ -1,6 +1,7 @@
 """Do intervals hold what they say? Simulated datasets of known truth, fitted by the hundred."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -233,6 +234,7 @@ def _told(world: World, outcomes: Mapping[str, Mapping[int, Outcome]]) -> dict[s
         "n_longer": sum(len(one["attempts"]) > 1 for one in done.values()),
         "n_unusable": sum(one["looks_usable"] is False for one in done.values()),
         "median_llms": _median([one["n_llms"] for one in done.values()]),
+        "reviews": _reviews([one["reviews"] for one in done.values()]),
     }
     for name, key in (("model", "growth"), ("point", "point")):
         said = {number: one[key] for number, one in done.items()}
@@ -247,6 +249,13 @@ def _told(world: World, outcomes: Mapping[str, Mapping[int, Outcome]]) -> dict[s
 def _median(values: Sequence[int]) -> float | None:
     """Median, if there is anything."""
     return float(np.median(values)) if values else None
+
+
+def _reviews(of_fits: Sequence[Sequence[str] | None]) -> dict[str, Any]:
+    """How many fits were checked for misfit, and how many each check would have reviewed."""
+    checked = [names for names in of_fits if names is not None]
+    counts = Counter(name for names in checked for name in names)
+    return {"n": len(checked), "counts": dict(sorted(counts.items()))}
 
 
 def ranks_of(

@@ -11,6 +11,8 @@ from scipy.stats import t as student_t
 
 from bayesdense import derive
 from bayesdense.arrays import Floats
+from bayesdense.checks.patterns import patterns
+from bayesdense.checks.predictive import predictive
 from bayesdense.checks.sampling import Sampling, sampling
 from bayesdense.conversions import doubling_time_days
 from bayesdense.errors import BayesdenseError
@@ -91,6 +93,7 @@ def simulation(job: Job) -> dict[str, object]:
                 name: float(f"{rank_value(draws, truth, rng):.7g}")
                 for name, draws, truth in compared(fitted, made, rng)
             },
+            "reviews": reviews_of(fitted),
             "attempts": attempts,
             "converged": not attempts[-1]["trouble"],
         }
@@ -148,7 +151,7 @@ def _fitted(
                 chains=length["chains"],
                 seed=int(of_fit.generate_state(1)[0]),
                 cores=1,
-                log_likelihood=False,
+                depth="without_likelihoods",
                 prepared=learnt(used, made.data, chains=length["chains"], sequence=of_pilots),
             )
             told |= _told(sampling(fitted), draws * length["chains"])
@@ -188,6 +191,16 @@ def trouble_of(
         _DIVERGENCES: divergences is not None and divergences <= MOST_DIVERGENT * n_draws,
     }
     return [name for name, is_fine in fine.items() if not is_fine]
+
+
+def reviews_of(fitted: Fit) -> list[str] | None:
+    """Names of the checks of misfit that ask for a review; None where data are beyond them."""
+    try:
+        with np.errstate(all="ignore"):
+            found = [*predictive(fitted), *patterns(fitted)]
+    except _NUMERIC:
+        return None
+    return sorted({one.name.partition("[")[0] for one in found if one.status != "pass"})
 
 
 # --- growth -------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What `calibrate` found: ranks against their bands, coverage by world, in tables and in words."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,12 +12,15 @@ from bayesdense.errors import BayesdenseError
 from bayesdense.names import CI_PROB, SCHEMA_VERSION
 from bayesdense.result_files import read_result
 from bayesdense.studies.calibrate_jobs import interval_name
+from bayesdense.studies.made_worlds import WELL_SPECIFIED
 from bayesdense.studies.refits import Length
 from bayesdense.summary import strict
 from bayesdense.wording import listing, printable
 
 RESULT_NAME: Final = "calibrate.json"
 _SHOWN: Final = 5
+#: Standard errors by which a check's reviews have to be more frequent to tell a world.
+_ERRORS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +151,41 @@ def statements(payload: Mapping[str, Any]) -> list[str]:
             f"{world['name']}: the 95 % interval of growth holds the truth in {held['hits']} of "
             f"{held['n']} ({low} to {high} %)."
         )
-    return said
+    return said + list(_of_reviews(payload["worlds"]))
+
+
+def _of_reviews(worlds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say which checks tell a wrong world from the right one on the same LLMs and noise."""
+    checked = {world["name"]: world["reviews"] for world in worlds if _is_checked(world)}
+    usual = checked.pop(WELL_SPECIFIED, None)
+    if usual is None:
+        return
+    for world, found in checked.items():
+        shares = {
+            name: (count / found["n"], usual["counts"].get(name, 0) / usual["n"])
+            for name, count in found["counts"].items()
+        }
+        more = {
+            name: pair
+            for name, pair in shares.items()
+            if pair[0] - pair[1] > _ERRORS * _standard_error(*pair, found["n"], usual["n"])
+        }
+        if more:
+            told = ", ".join(
+                f"{name} in {100 * here:.0f} % of fits (else {100 * there:.0f} %)"
+                for name, (here, there) in sorted(more.items(), key=lambda item: -item[1][0])
+            )
+            yield f"{world}: a review is asked for by {told}."
+
+
+def _is_checked(world: Mapping[str, Any]) -> bool:
+    """Whether fits of a world were checked for misfit; those of older results were not."""
+    return bool(world.get("reviews", {}).get("n"))
+
+
+def _standard_error(one: float, other: float, n_one: int, n_other: int) -> float:
+    """Standard error of a difference of shares, as of independent samples."""
+    return math.sqrt(one * (1 - one) / n_one + other * (1 - other) / n_other)
 
 
 def _of_ranks(found: Mapping[str, Any]) -> str:

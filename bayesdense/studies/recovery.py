@@ -106,7 +106,7 @@ def run_job(world: str, seed: int, spec: ModelSpec, like: str, draws: int) -> di
         about=source.summary(),
         seed=seed,
         draws=draws,
-        log_likelihood=False,
+        depth="without_likelihoods",
     )
     checks = check(fitted)
     summary = summarize(fitted, checks)

@@ -98,7 +98,7 @@ def sampled(pair: Variant, length: Length, seed: int) -> Fit:
         chains=length.chains,
         seed=seed,
         cores=1,
-        log_likelihood=False,
+        depth="posterior",
         target_accept=length.target_accept,
     )
 

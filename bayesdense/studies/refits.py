@@ -112,7 +112,7 @@ def fit_of(job: Job) -> Fit:
         warnings=dataset.warnings,
         seed=seed_of(job),
         cores=1,
-        log_likelihood=False,
+        depth="without_likelihoods",
         **job.params["length"],
     )
 

@@ -14,6 +14,7 @@ from bayesdense.comparison.hiding import without_scores
 from bayesdense.comparison.pointwise import leave_one_out
 from bayesdense.comparison.tasks import agreeing, as_json, sampling, seeds, told_of_blocks
 from bayesdense.errors import BayesdenseError
+from bayesdense.fit_tree import Depth
 from bayesdense.inference import counts_of, fit_observations
 from bayesdense.jobs import Job, job_function
 from bayesdense.observations import Observations
@@ -68,7 +69,7 @@ def foretold_in_world(job: Job) -> dict[str, object]:
     def seen(date: str) -> Observations:
         return without_scores(made, lfo.released_from(made.llms, date))
 
-    fitted = _fit(job, seen(lfo.edges(laid)[k]), *seeds(job, 1), log_likelihood=False)
+    fitted = _fit(job, seen(lfo.edges(laid)[k]), *seeds(job, 1), depth="posterior")
     found: dict[str, object] = strict(sampling(fitted) | told_of_blocks(fitted, laid, k, seen))
     return found
 
@@ -82,7 +83,7 @@ def _made(job: Job) -> Observations:
     return world(params["truth"], made_by, data, params["trend"], rng)
 
 
-def _fit(job: Job, seen: Observations, seed: int, *, log_likelihood: bool = True) -> Fit:
+def _fit(job: Job, seen: Observations, seed: int, *, depth: Depth = "all") -> Fit:
     """Fit a job's hypothesis to (part of) its world."""
     spec, dataset, _ = observed_by(job)
     make = partial(
@@ -92,7 +93,7 @@ def _fit(job: Job, seen: Observations, seed: int, *, log_likelihood: bool = True
         about=dataset.summary() | counts_of(seen),
         seed=seed,
         cores=1,
-        log_likelihood=log_likelihood,
+        depth=depth,
     )
     return agreeing(make, job.params["length"])
 
