@@ -375,12 +375,12 @@ def test_worlds() -> None:
     )
     assert f"expect {low} to {high} and {low3} to {high3} of twenty" in page
     later = [world for world in made["worlds"] if world["with_lfo"]]
-    assert (made["lfo_worlds"], len(later)) == (3, 15)
+    assert (made["lfo_worlds"], len(later)) == (5, 25)
     for world in later:  # every verdict is that of families left out alone
         losers = {"flat"} if world["kind"] != "flat" else set()
         losers |= {"exponential"} & set(world["beaten"])
         assert set(world["beaten"]) == losers and not world["truth_beaten_by"]
-    assert "In three worlds of each kind leave-future-out was asked too" in page
+    assert "In five worlds of each kind leave-future-out was asked too" in page
     longer = sum(len(world["longer"]) for world in made["worlds"])
     fits = sum(len(world["max_rhat"]) for world in made["worlds"])
     assert (longer, fits) == (1, 400)
