@@ -95,7 +95,8 @@ class FitDifference:
         ]
         first = f"Changed: {', '.join(kinds)}." if kinds else "Nothing changed."
         moved = abs(self.shift["median"]) > _BEYOND_CHANCE * self.shift["mcse"]
-        told = format_number(abs(self.shift["median"]), self.shift["mcse"])
+        error = self.shift["mcse"]
+        told = f"{format_number(abs(self.shift['median']), error)} (Monte Carlo error {error:.1g})"
         way = "up" if self.shift["median"] > 0 else "down"
         second = (
             f"Median growth moved {way} by {told} per year "

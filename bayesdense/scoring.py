@@ -1,6 +1,6 @@
 """Effective size, density and place against the trend of new LLMs, under an existing fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,9 @@ from bayesdense.newcomers import (
 from bayesdense.observations import JointObservations
 from bayesdense.results import Fit
 from bayesdense.simulate.story import draw_log_density, trend_at
+from bayesdense.statements import FAR, format_count
 from bayesdense.summary import strict
+from bayesdense.wording import listing
 
 #: Keeps the sizes of new LLMs, and what they are compared with, apart from other draws.
 _SIZES, _OTHERS = 0x51E5, 0x07E5
@@ -99,7 +101,7 @@ def score(fit: Fit, models: str | Path, scores: str | Path | None = None) -> dic
             "globals_updated": False,
             "statement": _STATEMENT,
             "llms": rows,
-            "warnings": [*newcomers.warnings, *warnings],
+            "warnings": [*newcomers.warnings, *warnings, *_cautions(fit, rows)],
         }
     )
     return found
@@ -173,6 +175,29 @@ def _extrapolation(fit: Fit, log_size: xr.DataArray) -> float:
     """Median effective size over the largest reference run."""
     with np.errstate(over="ignore"):
         return float(np.exp(np.median(log_size.to_numpy()))) / derive.largest_reference(fit)
+
+
+def _cautions(fit: Fit, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say which rows rest on the trend or on the law where neither has seen data."""
+    first, last = derive.window(fit)
+    if outside := [row["llm"] for row in rows if not first <= row["release_date"] <= last]:
+        yield (
+            f"Released outside of the fit's window ({first} to {last}): {listing(outside)}. The "
+            "trend is extrapolated to that date; an LLM of few scores is mostly what it expects."
+        )
+    if far := [row["llm"] for row in rows if row["extrapolation"] > FAR]:
+        largest = format_count(derive.largest_reference(fit))
+        yield (
+            f"Extrapolated far beyond the reference runs: effective sizes of {listing(far)} are "
+            f"more than {FAR:.0f} times their largest LLM ({largest} parameters)."
+        )
+    for row in rows:
+        bound, high = row["data_lower_bound"], row["effective_params"]["eti95"][1]
+        if row["lower_bound_only"] and high < bound:
+            yield (
+                f"{row['llm']}: its scores alone ask for {format_count(bound)} parameters or more, "
+                "which the trend of its date outweighs: the interval lies below. The two disagree."
+            )
 
 
 def csv_rows(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -266,6 +266,8 @@ def _statement(fit: Fit, table: xr.Dataset, threshold: float | None) -> str:
     )
     chance = equals(doubling.growth.probability_above(0.0))
     clauses = [f"{first}; {chance_clause(chance, prior_text(derive.prior_p_growing(fit)))}."]
+    if doubling.at is not None:
+        clauses.append(f"Under the trend {spec.trend} growth changes: this is of {doubling.at}.")
     if threshold is not None:
         below = equals(doubling.probability_below(threshold))
         clauses.append(f"P(doubling in less than {threshold:g} days) {below}.")

@@ -141,7 +141,7 @@ def _table_problems(tables: Tables, today: date) -> Iterator[Problem]:
         yield from _future_dates(table, today)
     yield from _unknown_ids(tables)
     if "llms" in tables:
-        yield from _parts_above_total(tables["llms"])
+        yield from parts_above_total(tables["llms"])
         yield from _own_ancestors(tables["llms"])
         yield from _no_base_llm(tables["llms"])
     if "runs" in tables:
@@ -206,7 +206,8 @@ def _unknown_in(table: Table, column: str, home: Table | None, id_column: str) -
         yield Problem(table.spec.file, show(name), allowed, cause, row, column)
 
 
-def _parts_above_total(llms: Table) -> Iterator[Problem]:
+def parts_above_total(llms: Table) -> Iterator[Problem]:
+    """Active or non-embedding parameters that are more than all of them."""
     totals = llms.numbers("n_params")
     for column in ("n_params_active", "n_params_non_embedding"):
         for row, part, total in zip(llms.rows, llms.numbers(column), totals, strict=True):

@@ -118,6 +118,18 @@ def is_slip_of(name: str, meant: str) -> bool:
     return _slips(given, right) <= (1 if len(right) < 10 else 2)
 
 
+def slip_of(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` is a slip of, the likest first; None where there is none.
+
+    Examples
+    --------
+    >>> slip_of("llama 3.1", ["Llama-1", "Llama-3", "Llama-3.1"])
+    'Llama-3.1'
+    """
+    slips = [meant for meant in sorted(known) if is_slip_of(name, meant)]
+    return min(slips, key=lambda meant: _slips(normalised(name), normalised(meant)), default=None)
+
+
 def _slips(left: str, right: str) -> int:
     """Optimal string alignment distance: insertions, deletions, exchanges, swaps of neighbours."""
     before, row = [0] * (len(right) + 1), list(range(len(right) + 1))

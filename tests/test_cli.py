@@ -24,7 +24,7 @@ from bayesdense import summary, text_tables
 from bayesdense.catalog import model_path
 from bayesdense.cli import fitting, words
 from bayesdense.cli.options import Format
-from bayesdense.cli.output import emit, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit, table
 from bayesdense.cli.progress import Reporter
 from bayesdense.errors import BayesdenseError, CheckFailure
 from bayesdense.results import Fit
@@ -703,6 +703,19 @@ def test_table_cells_are_no_markup() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[/nothing]" in text
     assert "[b]x" in text
+
+
+@pytest.mark.parametrize("columns", [30, 45, 60])
+def test_numbers_are_never_cropped(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    names = ("benchmark", "scores", "CRPS", "log score", "95 %")
+    cells = ["HumanEval", 12, "0.0982 \N{PLUS-MINUS SIGN} 0.0521", "-1.996", "100.0 %"]
+    parts = columns_or_stack(names, [cells], right=names[1:], compact=True)
+    emit(Answer({}, [], (parts,)), Format.TABLE)
+    shown = capsys.readouterr().out
+    assert all(str(cell) in shown for cell in cells)
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])

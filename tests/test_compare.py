@@ -475,9 +475,11 @@ def test_bad_usage_is_refused_before_any_work(
         status, out, err = invoke(monkeypatch, capsys, *arguments)
         assert (status, out) == (2, "")
         assert message in err
+    arguments = ("compare", "densing-published", "--trends", "flat,exponential", *study)
+    status, _, err = invoke(monkeypatch, capsys, *arguments, "--set", "trend=gp")
+    assert status == 2 and "named in --trends" in err
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "mine.txt").write_text("", encoding="utf-8")
-    arguments = ("compare", "densing-published", "--trends", "flat,exponential", *study)
     status, _, err = invoke(monkeypatch, capsys, *arguments)
     assert status == 2
     assert "--resume" in err

@@ -75,6 +75,7 @@ def test_bands_are_those_of_brute_force():
     assert np.sort(logs) == pytest.approx(expected, abs=0.25)
     assert found["extrapolated"]
     assert not forecast(fit, WINDOW[1])["dates"][0]["extrapolated"]
+    assert forecast(fit, "2010-01-01")["dates"][0]["extrapolated"]
 
 
 @pytest.mark.parametrize("residual", ["student_t", "composed"])
@@ -290,9 +291,39 @@ def test_the_verb_answers_in_three_forms(tmp_path, monkeypatch, capsys):
     first, second = csv.DictReader(io.StringIO(out))
     assert (first["date"], second["date"]) == (AT, "2025-01-01")
     assert float(first["typical_eti95_low"]) < float(first["typical_median"])
+    twice = (*asked, "--score", "MMLU=0.7")
+    assert "--score MMLU: is there twice" in invoke(monkeypatch, capsys, *twice)[2]
     status, _, err = invoke(monkeypatch, capsys, "forecast", folder, "--at", AT, "--score", "0.7")
     assert status == 2
     assert "write it as BENCHMARK=VALUE" in err
+
+
+@pytest.mark.parametrize(
+    ("goal", "said"),
+    [
+        (("--density", "1e-9"), f"before {WINDOW[0]} (as is the whole 95 % interval); P(by"),
+        (("--density", "1e30"), "never, or after the horizon (as is the whole 95 % interval)"),
+        (("--score", "MMLU=0.01"), "(which takes no size: it is no better than chance): before"),
+        (("--score", "MMLU=0.9999"), "(which no size reaches): never, or after the horizon"),
+    ],
+)
+def test_goals_that_are_behind_or_out_of_reach_have_no_date(
+    tmp_path, monkeypatch, capsys, goal, said
+):
+    folder = fake_fit(draws=60).save(tmp_path / "fit")
+    size = ("--params", "4e9") if "--score" in goal else ()
+    _, out, _ = invoke(monkeypatch, capsys, "forecast", folder, "--at", AT, *goal, *size)
+    assert said in " ".join(out.split())
+
+
+def test_a_forecast_of_a_fit_whose_checks_fail_says_so(tmp_path, monkeypatch, capsys):
+    fit = fake_fit(draws=60)
+    moved = fit.posterior.assign(growth_rate=fit.posterior["growth_rate"] + fit.posterior["chain"])
+    tree = fit.tree.copy()
+    tree["posterior"] = xr.DataTree(moved)
+    folder = Fit(tree, fit.spec).save(tmp_path / "apart")
+    _, out, _ = invoke(monkeypatch, capsys, "forecast", folder, "--at", AT)
+    assert "Checks of the fit (joint, trend exponential) fail: r_hat" in " ".join(out.split())
 
 
 def test_a_fit_keeps_what_forecasts_read_of_its_data():

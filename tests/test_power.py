@@ -285,11 +285,13 @@ def test_where_growth_is_in_doubt_sizes_are_differences(densities: Densities) ->
 
 
 def test_the_smallest_change_is_said_in_words() -> None:
-    sizes = [{"factor": None, "difference_per_year": 8.0}]
+    held = {"share": 0.4, "eti95": [0.25, 0.57]}
+    sizes = [{"factor": None, "difference_per_year": 8.0, "rules": {"verdict": held}}]
     smallest = {"verdict": {"difference_per_year": None}, "probability": None}
     trend = {"trend": "quadratic", "sizes": sizes, "smallest": smallest}
     assert statement("mine", trend, "verdict").endswith(
-        "no change up to 8 per year is found in 80% of cases."
+        "no change up to 8 per year is found in 80% of cases (the largest in 40%, 95 % interval "
+        "25% to 57%)."
     )
     assert "too few families" in statement("mine", trend, "probability")
     found = {"difference_per_year": 2.534, "factor": 3.97}

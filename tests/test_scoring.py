@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -232,9 +233,21 @@ def test_doubtful_rows_are_warned_about(tmp_path):
     assert "base LLMs; llm-0" in warnings
 
 
+def test_what_rests_on_the_trend_or_the_law_alone_is_said(tmp_path):
+    rows = row("within").replace(DATE, "2025-01-01") + row("early").replace(DATE, "2015-06-01")
+    first, *_ = score(fake_fit(draws=50), table(tmp_path, rows))["warnings"]
+    assert "Released outside" in first and first.count("early") == 1 and "within" not in first
+    rows = f"tiny,{DATE},1e6,1e6,,0.99,0.99\n"  # the trend makes little of it
+    found = score(fake_fit(), table(tmp_path, rows))
+    (tiny,) = found["llms"]
+    assert tiny["effective_params"]["eti95"][1] < tiny["data_lower_bound"]
+    assert any("tiny: its scores alone ask for" in text for text in found["warnings"])
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
+        (f"a,{DATE},4e9,4e10,,0.5,0.5\n", "4e+10, allowed up to n_params = 4e+09: exchanged"),
         (row("a", mmlu="57"), "row 2, column MMLU: 57, allowed 0 to 1: a percentage"),
         (row("a") + row("a"), "row 3, column llm: a, allowed each LLM once"),
         (row("a", mmlu="", bbh=""), "a has no score, allowed a score on one or more of MMLU, BBH"),
@@ -242,7 +255,7 @@ def test_doubtful_rows_are_warned_about(tmp_path):
     ],
 )
 def test_bad_tables_are_refused_with_place_and_remedy(tmp_path, rows, message):
-    with pytest.raises(DatasetError, match=message.replace(".", "[.]")):
+    with pytest.raises(DatasetError, match=re.escape(message)):
         score(fake_fit(draws=5), table(tmp_path, rows))
 
 

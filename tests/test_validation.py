@@ -32,7 +32,7 @@ from bayesdense.validation import MAX_LINES, check_folder
 
 COUNTS = "allowed a raw count (7000000000 or 7e9), from 1e5 to 1e18"
 MISSING_SCORE = "a missing score is an absent row; fill the cell or delete the row"
-DATES = "allowed an ISO date from 2000-01-01 to tomorrow (UTC)"
+DATES = "allowed an ISO date from 2000-01-01 on"
 ITEMS = "allowed a whole number from 1 to 1e9"
 NAMES = "allowed a name of 1 to 200 printable characters"
 #: One name in two spellings, which look alike.

@@ -49,6 +49,21 @@ def check(fit: Fit) -> Checks:
     )
 
 
+def failures(fit: Fit) -> tuple[str, ...]:
+    """Name the checks of a fit that say that its numbers cannot be used.
+
+    They are those of the sampling and of numerical error; no other fails, and none takes long.
+
+    Parameters
+    ----------
+    fit
+        From `bayesdense.fit` or `load_fit`.
+    """
+    found = stages(fit) if is_cut(fit) else sampling(fit)
+    items = (finite(fit.posterior), *found.items, *quadrature(fit))
+    return tuple(item.name for item in items if item.status == "fail")
+
+
 def _beyond_sampling(fit: Fit) -> tuple[CheckResult, ...]:
     """Numerical error, misfit, and what the answer leans on."""
     return (*quadrature(fit), *predictive(fit), *patterns(fit), *structure(fit), *psense(fit))

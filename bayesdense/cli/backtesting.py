@@ -24,7 +24,7 @@ from bayesdense.cli.options import (
     TuneOption,
     read_model,
 )
-from bayesdense.cli.output import Answer, emit, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit
 from bayesdense.cli.words import bound, flat, interval, passed, percent, study_ending
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
 from bayesdense.wording import counted
@@ -157,7 +157,7 @@ def _judged(found: Mapping[str, Any]) -> Iterator[RenderableType]:
             *((part["benchmark"], part) for part in found["benchmarks"]),
         )
     ]
-    yield table(columns, cells, right=columns[1:], compact=True)
+    yield columns_or_stack(columns, cells, right=columns[1:], compact=True)
     yield (
         "CRPS is in units of the score (smaller is better), the log score of its logit in nats; "
         "errors are clustered by family. Intervals hold the shares named above them if right."
@@ -192,7 +192,7 @@ def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
         for row in payload["comparisons"]
         if row["origin"] is None
     ]
-    yield table(columns, cells, right=columns[2:5], compact=True)
+    yield columns_or_stack(columns, cells, right=columns[2:5], compact=True)
     yield "CRPS is in units of the score (smaller is better), the log score of its logit in nats."
 
 
@@ -212,7 +212,7 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[RenderableType]:
         if row["benchmark"] == "all"
     ]
     bands = ("band", "holds", "by chance, if the model is right")
-    yield table(bands, held, right=bands[:2], compact=True)
+    yield columns_or_stack(bands, held, right=bands[:2], compact=True)
     columns = ("forecast", "CRPS", "log score", "50 %", "80 %", "95 %")
     cells = [
         [
@@ -224,7 +224,7 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[RenderableType]:
         for row in origin["means"]
         if row["benchmark"] == "all"
     ]
-    yield table(columns, cells, right=columns[1:], compact=True)
+    yield columns_or_stack(columns, cells, right=columns[1:], compact=True)
     if second := origin.get("densities"):
         error = "" if second["mean_above_se"] is None else f" ({second['mean_above_se']:.2f})"
         yield (

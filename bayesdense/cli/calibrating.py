@@ -24,7 +24,7 @@ from bayesdense.cli.options import (
     TuneOption,
     read_model,
 )
-from bayesdense.cli.output import Answer, emit, say, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit, say
 from bayesdense.cli.plotting import ending_of, write_figure
 from bayesdense.names import DEFAULT_SEED
 
@@ -180,7 +180,7 @@ def _body(payload: Mapping[str, Any], said: str) -> Iterator[RenderableType]:
     """Sentences, the table of worlds, and what went wrong."""
     yield said
     columns = ("world", "held, %", "bias", "width", "ratio", "stretch", "records, %")
-    yield table(
+    yield columns_or_stack(
         columns,
         [_cells(world) for world in payload["worlds"]],
         right=columns[1:],

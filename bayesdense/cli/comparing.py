@@ -89,6 +89,8 @@ def compare(
     """
     from bayesdense.cli.progress import Reporter
 
+    if any(text.partition("=")[0].strip() == "trend" for text in overrides or ()):
+        raise typer.BadParameter("--set trend=... : what is compared is named in --trends")
     with Reporter(quiet=quiet) as progress:
         progress.stage(f"comparing trends on {dataset}")
         from bayesdense.comparison.rivals import compare as compare_trends
@@ -135,10 +137,13 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
     yield columns_or_stack(_COLUMNS, [_cells(one) for one in hypotheses], right=_COLUMNS[1:])
     for pair in payload["differences"]:
         yield _difference(pair)
+    if not any(pair["decisive"] or pair.get("provisional") for pair in payload["differences"]):
+        yield "No difference is decisive: weights of such trends are arbitrary, and no finding."
     for one in hypotheses:
         checks = one["checks"]
         if checks["status"] != "pass":
-            yield f"{one['name']}: checks {checks['status']}: {', '.join(checks['not_passed'])}"
+            names = ", ".join(checks["not_passed"])
+            yield f"{one['name']}: checks {checks['status']} (not passed: {names})"
         if (rhat := checks["max_rhat_refits"]) is not None and rhat > STUDY_RHAT:
             yield f"{one['name']}: R-hat of a refit {rhat:.3f}; draw more (--draws)"
         if longer := checks.get("n_longer"):
@@ -153,6 +158,8 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
     yield study_ending(folder, "compare", "hypotheses")
 
 
+#: Probabilities below this are told without their error.
+_SMALL: Final = 0.01
 _COLUMNS: Final = (
     *("trend", "family left out", "weight", "future left out", "weight ", "log evidence"),
     *("P", "doubling, months (95 %)"),
@@ -168,11 +175,7 @@ def _cells(one: Mapping[str, Any]) -> list[str | None]:
         _with_error(one["elpd_lfo"], one["elpd_lfo_se"]),
         None if one["weight_lfo"] is None else f"{one['weight_lfo']:.2f}",
         _with_error(one["log_ml"], one["log_ml_se"]),
-        None
-        if one["posterior_probability"] is None
-        else format_probability(
-            one["posterior_probability"], one.get("posterior_probability_se") or 0.0
-        ),
+        _chance(one["posterior_probability"], one.get("posterior_probability_se")),
         _months(one["doubling_time_days"]),
     ]
 
@@ -182,6 +185,15 @@ def _with_error(value: float | None, error: float | None) -> str | None:
     if value is None:
         return None
     return f"{value:.1f}" + ("" if error is None else f" \N{PLUS-MINUS SIGN} {error:.2g}")
+
+
+def _chance(value: float | None, error: float | None) -> str | None:
+    """Spell a posterior probability with its standard error."""
+    if value is None:
+        return None
+    if value < _SMALL or not error:
+        return format_probability(value)
+    return f"{value:.2f} \N{PLUS-MINUS SIGN} {error:.1g}"
 
 
 def _months(doubling: Mapping[str, Any]) -> str | None:

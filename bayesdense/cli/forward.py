@@ -11,6 +11,8 @@ from bayesdense.cli import words
 from bayesdense.cli.options import FitArgument, Format, FormatOption, read_folder
 from bayesdense.cli.output import Answer, columns_or_stack, emit, say
 from bayesdense.errors import BayesdenseError
+from bayesdense.estimates import tails
+from bayesdense.names import CI_PROB
 from bayesdense.statements import format_count, format_number, format_probability
 
 
@@ -43,9 +45,10 @@ def score(
     from bayesdense.scoring import csv_rows
     from bayesdense.scoring import score as score_llms
 
-    payload = score_llms(load_fit(fit), models, scores)
+    loaded = load_fit(fit)
+    payload = score_llms(loaded, models, scores)
     rows = [words.flat(row) for row in csv_rows(payload)]
-    emit(Answer(payload, rows, tuple(_score_body(payload))), form)
+    emit(Answer(payload, rows, (*_score_body(payload), *words.failed_checks(loaded))), form)
 
 
 def _score_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -118,7 +121,7 @@ def forecast(
         typer.Option(
             "--score",
             metavar="BENCHMARK=VALUE",
-            help="Also when LLMs of --params parameters reach this score. May be repeated.",
+            help="Also when LLMs of --params parameters reach this score. Once per benchmark.",
             show_default=False,
         ),
     ] = None,
@@ -187,13 +190,13 @@ def forecast(
     loaded = load_fit(fit)
     asked: dict[str, Any] = {
         "density": density,
-        "score": dict(map(_goal, score or ())),
+        "score": _goals(score or ()),
         "params": params,
         "horizon": horizon,
         "hardware_doubling_years": hardware_doubling_years,
     }
-    if others and weights is not None:
-        fits = [loaded, *map(load_fit, others)]
+    fits = [loaded, *map(load_fit, others or ())]
+    if weights is not None:
         payload = stacked_forecast(fits, read_weights(weights, fits), at, **asked)
     else:
         payload = forecast_fit(loaded, at, **asked)
@@ -203,7 +206,8 @@ def forecast(
         words.flat(row | {k: row[k] or none for k, none in _NONE.items()})
         for row in payload["dates"]
     ]
-    emit(Answer(payload, rows, tuple(_forecast_body(payload))), form)
+    failed = (line for one in fits for line in words.failed_checks(one))
+    emit(Answer(payload, rows, (*_forecast_body(payload), *failed)), form)
 
 
 #: Columns of growth where there is none.
@@ -218,6 +222,15 @@ _NONE: Final[Mapping[str, Mapping[str, object]]] = {
         "at": None,
     },
 }
+
+
+def _goals(texts: Sequence[str]) -> dict[str, float]:
+    """Read scores to be reached, one of each benchmark."""
+    goals = [_goal(text) for text in texts]
+    names = [name for name, _ in goals]
+    if twice := next((name for k, name in enumerate(names) if name in names[:k]), None):
+        raise BayesdenseError(f"--score {twice}: is there twice, allowed: one of each benchmark")
+    return dict(goals)
 
 
 def _goal(text: str) -> tuple[str, float]:
@@ -241,7 +254,9 @@ def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
                 row["date"] + (" *" if row["extrapolated"] else ""),
                 _estimate(row["typical"], _number),
                 _estimate(row["new_llm"], _number),
-                words.months(row["doubling_time_days"]) if row["doubling_time_days"] else "none",
+                words.months(row["doubling_time_days"])
+                if row["doubling_time_days"]
+                else "undefined",
             ]
             for row in payload["dates"]
         ),
@@ -257,11 +272,14 @@ def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
         shares = ", ".join(f"{one['trend']} {one['weight']:.2f}" for one in stack)
         yield f"Stacked by how trends foretold what came later: {shares}."
     if any(row["extrapolated"] for row in payload["dates"]):
-        yield "* after the last release: only if the trend goes on as it did."
+        yield "* outside of that window: only if the trend goes on there as it did within."
     for row in payload["dates"]:
         if row["p_singular"]:
             chance = format_probability(row["p_singular"])
-            yield f"P(density has become infinite, or zero, by {row['date']}) {chance}."
+            yield (
+                f"P(density has become infinite, or zero, by {row['date']}) {chance}: no doubling "
+                "time is defined there."
+            )
         elif row["p_not_finite"]:
             chance = format_probability(row["p_not_finite"])
             yield f"By {row['date']} the trend has left the numbers with probability {chance}."
@@ -272,12 +290,12 @@ def _forecast_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
             "such draws are at every goal, or at none."
         )
     for target in payload["targets"]:
-        yield from _target_lines(target, payload["horizon"])
+        yield from _target_lines(target, about["window"][0], payload["horizon"])
     yield from _corollary_lines(payload["corollaries"])
     yield from _derived_lines(payload["derived"])
 
 
-def _target_lines(target: Mapping[str, Any], horizon: str) -> Iterator[str]:
+def _target_lines(target: Mapping[str, Any], first: str, horizon: str) -> Iterator[str]:
     """Say when a goal is reached, with all that is not."""
     if target["kind"] == "density":
         what = f"A typical LLM of density {format_number(target['density'])}"
@@ -285,18 +303,41 @@ def _target_lines(target: Mapping[str, Any], horizon: str) -> Iterator[str]:
         what = (
             f"A typical LLM of {format_count(target['n_params'])} parameters with "
             f"{words.percent(target['score'])} on {target['benchmark']} "
-            f"(density {_estimate(target['density'], _number)})"
+            f"({_density_needed(target['density'])})"
         )
-    median, (low, high) = target["date"]["median"], target["date"]["eti95"]
-    when = median or "not within the horizon"
-    span = f"95 % interval {low or 'later'} to {high or 'never, or after the horizon'}"
     chance = format_probability(target["p_reached_by_horizon"])
-    yield f"{what}: {when} ({span}); P(by {horizon}) {chance}."
+    yield f"{what}: {_when(target, first)}; P(by {horizon}) {chance}."
     for row in target["dates"]:
         size = row.get("size_needed")
         needed = f"; size needed {_estimate(size, format_count)}" if size else ""
         new = format_probability(row["p_new_llm"])
         yield f"  {row['date']}: P(a new LLM does) {new}{needed}"
+
+
+def _density_needed(density: Mapping[str, Any]) -> str:
+    """Spell the density that a score takes; some are had without any, and some by none."""
+    low, high = density["eti95"]
+    if high == 0.0:
+        return "which takes no size: it is no better than chance"
+    if low is None:
+        return "which no size reaches"
+    return f"density {_estimate(density, _number)}"
+
+
+def _when(target: Mapping[str, Any], first: str) -> str:
+    """Spell the date of a goal; what was reached before the first release has no date."""
+    before = target["p_reached_before_window"]
+    dates = (target["date"]["median"], *target["date"]["eti95"])
+    middle, low, high = (
+        f"before {first}" if before > prob else date
+        for date, prob in zip(dates, (0.5, *tails(CI_PROB)), strict=True)
+    )
+    if low is None:
+        return "never, or after the horizon (as is the whole 95 % interval)"
+    if high == low:
+        return f"{low} (as is the whole 95 % interval)"
+    late = "never, or after the horizon"
+    return f"{middle or late} (95 % interval {low} to {high or late})"
 
 
 def _corollary_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -214,11 +214,14 @@ def columns_or_stack(
     rows: Iterable[Sequence[object]],
     *,
     right: Sequence[str] = (),
+    compact: bool = False,
     least: int = 0,
 ) -> FirstThatFits:
     """Lay out a table for people, stacked where the terminal has not the room."""
     kept = list(rows)
-    return FirstThatFits((table(columns, kept, right=right), _stacked(columns, kept)), least)
+    return FirstThatFits(
+        (table(columns, kept, right=right, compact=compact), _stacked(columns, kept)), least
+    )
 
 
 def pairs(entries: Iterable[tuple[str, object]]) -> Table:

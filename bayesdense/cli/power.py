@@ -23,7 +23,7 @@ from bayesdense.cli.options import (
     TuneOption,
     read_model,
 )
-from bayesdense.cli.output import Answer, emit, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
 from bayesdense.statements import format_number
 
@@ -158,7 +158,7 @@ def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
                     *(_share(rules[rule]) for rule in payload["rules"]),
                 ]
             )
-    yield table(columns, cells, right=columns[1:], compact=True)
+    yield columns_or_stack(columns, cells, right=columns[1:], compact=True)
     yield (
         f"Shares of {payload['n_simulations']} datasets (95 % interval) in which the change is "
         "found; without a change: false alarms."

@@ -17,7 +17,7 @@ from bayesdense.cli.options import (
 from bayesdense.cli.output import Answer, columns_or_stack, emit, table
 from bayesdense.cli.sensitivity import sensitivity_answer
 from bayesdense.names import SCHEMA_VERSION
-from bayesdense.statements import format_count, format_number
+from bayesdense.statements import format_count, format_number, format_probability
 
 if TYPE_CHECKING:
     from bayesdense.dataset import Dataset
@@ -289,7 +289,8 @@ def diff(
     from bayesdense.difference import diff as compare
     from bayesdense.results import load_fit
 
-    found = compare(load_fit(first), load_fit(second))
+    fits = load_fit(first), load_fit(second)
+    found = compare(*fits)
     payload = found.to_dict()
     answers = payload["fits"]
     columns = ("fit", "growth per year (95 %)", "doubles in days (95 %)", "P(growing)", "at")
@@ -311,6 +312,7 @@ def diff(
                 columns_or_stack(columns, cells, right=columns[1:4]),
                 found.statement,
                 *change_lines(found),
+                *(line for one in fits for line in words.failed_checks(one)),
                 "",
                 "Log densities of LLMs in both fits that moved most:",
                 table(("LLM", "shift", "in sd"), moved, right=("shift", "in sd"), compact=True),
@@ -326,6 +328,6 @@ def _growth_cells(answer: Mapping[str, Any]) -> list[object]:
     return [
         f"{format_number(growth['median'])} ({words.interval(growth['eti95'])})",
         words.days(answer["doubling_time_days"]),
-        f"{growth['p_positive']:.3f}",
+        format_probability(growth["p_positive"]),
         answer["at"],
     ]

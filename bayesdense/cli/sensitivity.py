@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
 
-from bayesdense.cli.output import Answer, table
+from bayesdense.cli.output import Answer, columns_or_stack
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.statements import format_number, signed
 
@@ -87,7 +87,7 @@ def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
         [f"{'' if name in scaling else '  '}{part['about']}", *_numbers(part)]
         for name, part in _parts(scaling)
     ]
-    yield table(columns, cells, right=columns[1:], compact=True)
+    yield columns_or_stack(columns, cells, right=columns[1:], compact=True)
     yield "Sensitivity above .05 counts; shift: of mean growth as the power doubles."
     largest = sorted(scaling["entries"], key=lambda entry: -entry["sensitivity"])[:_SHOWN]
     yield f"Largest priors: {', '.join(f'{e["name"]} ({_numbers(e)[0]})' for e in largest)}"
@@ -125,7 +125,7 @@ def _influence(unit: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Rendera
         ]
         for row in rows[:_SHOWN]
     ]
-    yield table(columns, cells, right=columns[1:], compact=True)
+    yield columns_or_stack(columns, cells, right=columns[1:], compact=True)
     failed = sum(not row["reliable"] for row in rows)
     if failed:
         yield f"{failed} of {len(rows)} have weights that fail (k above .7): only a refit can tell."

@@ -24,11 +24,15 @@ from bayesdense.cli.options import (
     TuneOption,
     read_model,
 )
-from bayesdense.cli.output import Answer, emit, say, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit, say
 from bayesdense.cli.plotting import ending_of, write_figure
 from bayesdense.cli.words import days, passed, study_ending
 from bayesdense.names import DEFAULT_CHAINS, DEFAULT_SEED, DEFAULT_TUNE, STUDY_DRAWS
-from bayesdense.statements import format_number, signed
+from bayesdense.statements import format_number, format_probability, signed
+from bayesdense.wording import listing
+
+#: Columns from which on the table of widths, whose last column is prose, breaks that.
+_BREAKS_FROM = 80
 
 if TYPE_CHECKING:
     from bayesdense.studies.sweep import Sweep
@@ -126,7 +130,7 @@ def _body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
     done = [row for row in payload["rows"] if row["status"] == "done"]
     columns = ("definition", "LLMs", "doubles in days (95 %)", "P(growing)", "shift", "checks")
     cells = [_cells(row) for row in done]
-    yield table(columns, cells, right=columns[1:5], compact=True)
+    yield columns_or_stack(columns, cells, right=columns[1:5], compact=True)
     if len(done) > 1:
         yield "shift: of the median growth rate, in posterior sds of the headline's."
     if len(done) < len(payload["rows"]):
@@ -148,10 +152,16 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
         _definition(row["axis"], row["value"]),
         row["n_llms"],
         days(row["doubling_time_days"]),
-        f"{row['growth_rate_per_year']['p_positive']:.3f}",
+        format_probability(row["growth_rate_per_year"]["p_positive"]),
         _shift(row["shift"]),
-        row["checks"]["status"],
+        _checked(row["checks"]),
     ]
+
+
+def _checked(found: Mapping[str, Any]) -> str:
+    """Status of the checks, with the names of those that failed."""
+    failed = found.get("failed")
+    return f"{found['status']}: {listing(failed, 2)}" if failed else str(found["status"])
 
 
 def _definition(axis: str, value: str) -> str:
@@ -184,5 +194,7 @@ def _widths(part: Mapping[str, Any]) -> Iterator[RenderableType]:
         ]
         for source in part["sources"]
     ]
-    yield table(columns, rows, right=("width", "of the headline's"), compact=True)
+    yield columns_or_stack(
+        columns, rows, right=("width", "of the headline's"), compact=True, least=_BREAKS_FROM
+    )
     yield part["note"]

@@ -17,7 +17,7 @@ from bayesdense.cli.options import (
     SetOption,
     read_model,
 )
-from bayesdense.cli.output import Answer, emit, table
+from bayesdense.cli.output import Answer, columns_or_stack, emit
 from bayesdense.errors import BayesdenseError, SpecError
 from bayesdense.names import SCHEMA_VERSION
 from bayesdense.wording import told
@@ -111,7 +111,7 @@ def _window(data: "Dataset") -> tuple[str, str]:
 def _body(rows: list[dict[str, Any]], dataset: str) -> Iterator[RenderableType]:
     """Say the trends as a table, then what is refused and what does not match."""
     columns = ("prior_sd_start", "prior_sd_middle", "prior_sd_end", "prior_p_growing")
-    yield table(
+    yield columns_or_stack(
         ("trend", "start", "middle", "end", "P(growing)"),
         ([row["trend"], *(_short(row[name]) for name in columns)] for row in rows),
         right=("start", "middle", "end", "P(growing)"),

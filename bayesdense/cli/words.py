@@ -10,11 +10,13 @@ from rich.table import Table
 from bayesdense.cli.output import Answer, FirstThatFits, Stack, table
 from bayesdense.names import DAYS_PER_MONTH, SCHEMA_VERSION
 from bayesdense.statements import format_number
+from bayesdense.wording import listing
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bayesdense.approximation import Preview
+    from bayesdense.results import Fit
 
 type Spell = Callable[[float], str]
 
@@ -143,6 +145,18 @@ def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
     for item in checks["items"]:
         if item["status"] != "pass":
             yield f"  {item['status'].upper()} {item['name']}: {item['advice']}".rstrip(": ")
+
+
+def failed_checks(fit: "Fit") -> Iterator[str]:
+    """Say that numbers of a fit cannot be used, if that is so."""
+    from bayesdense.checks import failures
+
+    if names := failures(fit):
+        about = f"{fit.spec.name}, trend {fit.spec.trend}"
+        yield (
+            f"Checks of the fit ({about}) fail: {listing(names)}. Its numbers may move: see "
+            "`bayesdense check`."
+        )
 
 
 def warning_lines(warnings: Iterable[str]) -> Iterator[str]:

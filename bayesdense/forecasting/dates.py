@@ -230,13 +230,13 @@ def _ratio(log_ratio: xr.DataArray) -> dict[str, object]:
 
 def _row(parts: Sequence[Ahead], k: int) -> dict[str, object]:
     """Everything about one date; no growth where density may be infinite by then."""
-    date = parts[0].dates[k]
+    date, (first, last) = parts[0].dates[k], derive.window(parts[0].fit)
     line = pooled(part.line(k) for part in parts)
     singular = p_singular(parts, date)
     growth = _growth(parts, date) if singular == 0.0 else None
     return {
         "date": date,
-        "extrapolated": date > derive.last_release(parts[0].fit),
+        "extrapolated": not first <= date <= last,
         "typical": band(line),
         "new_llm": band(pooled(part.new_llm(k) for part in parts)),
         "p_not_finite": float(np.isinf(line).mean()),

@@ -26,7 +26,7 @@ from bayesdense.observations import (
 from bayesdense.prior_draws import lengthened
 from bayesdense.results import Fit
 from bayesdense.trends import trend_named
-from bayesdense.wording import is_slip_of, listing, printable
+from bayesdense.wording import listing, printable, slip_of
 
 #: Keeps the effects of new families apart from other uses of a fit's seed.
 _STREAM: Final = 0x5C0E
@@ -219,7 +219,7 @@ def _family_warnings(fit: Fit, llms: Sequence[NewLLM]) -> Iterator[str]:
     """Families that may be misspelt, LLMs that the fit has, LLMs that its trend is not about."""
     known = _known_families(fit)
     for family in sorted({llm.family for llm in llms if llm.family} - known):
-        meant = next((name for name in sorted(known) if is_slip_of(family, name)), None)
+        meant = slip_of(family, known)
         if meant:
             yield f"Family {printable(family)!r} is new to the fit; did you mean {meant!r}?"
     present = {str(name) for name in derive.release_dates(fit)["llm"].values}

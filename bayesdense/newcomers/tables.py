@@ -9,7 +9,7 @@ from bayesdense.cells import SCORE
 from bayesdense.errors import DatasetError
 from bayesdense.reading import Problem, Table, read_table
 from bayesdense.tables import LLMS, SCORES, Column, TableSpec
-from bayesdense.validation import problem_lines
+from bayesdense.validation import parts_above_total, problem_lines
 from bayesdense.wording import listing, nearest, printable
 
 
@@ -81,7 +81,11 @@ def read_newcomers(
     llms = tuple(_llms(table))
     cells = [*_wide_cells(table, benchmarks), *(_tall_cells(tall) if tall else ())]
     known = [cell for cell in cells if cell.benchmark in benchmarks]
-    found = [*_repeated(table, llms, known, tall), *_unscored(table, llms, known, benchmarks)]
+    found = [
+        *parts_above_total(table),
+        *_repeated(table, llms, known, tall),
+        *_unscored(table, llms, known, benchmarks),
+    ]
     if found:
         raise DatasetError(source, problem_lines(found))
     return Newcomers(llms, tuple(known), tuple(_notes(table, cells, benchmarks)))

@@ -116,7 +116,12 @@ def statement(dataset: str, trend: Mapping[str, Any], rule: str) -> str:
     if found["difference_per_year"] is None:
         largest = trend["sizes"][-1]
         most = _as_factor(largest["factor"]) or f"{largest['difference_per_year']:.2g} per year"
-        return f"{trend['trend']}, {rule}: no change up to {most} is found in {POWER:.0%} of cases."
+        held = largest["rules"][rule]
+        low, high = held["eti95"]
+        return (
+            f"{trend['trend']}, {rule}: no change up to {most} is found in {POWER:.0%} of cases "
+            f"(the largest in {held['share']:.0%}, 95 % interval {low:.0%} to {high:.0%})."
+        )
     factor = _as_factor(found["factor"])
     said = f"{format_number(found['difference_per_year'])} per year" + (
         f" ({factor})" if factor else ""
