@@ -193,7 +193,7 @@ def _cautions(fit: Fit, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
     for row in rows:
         bound, high = row["data_lower_bound"], row["effective_params"]["eti95"][1]
-        if row["lower_bound_only"] and high < bound:
+        if row["lower_bound_only"] and high < bound < np.inf:
             yield (
                 f"{row['llm']}: its scores alone ask for {format_count(bound)} parameters or more, "
                 "which the trend of its date outweighs: the interval lies below. The two disagree."

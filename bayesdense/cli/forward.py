@@ -11,7 +11,6 @@ from bayesdense.cli import words
 from bayesdense.cli.options import FitArgument, Format, FormatOption, read_folder
 from bayesdense.cli.output import Answer, columns_or_stack, emit, say
 from bayesdense.errors import BayesdenseError
-from bayesdense.estimates import tails
 from bayesdense.names import CI_PROB
 from bayesdense.statements import format_count, format_number, format_probability
 
@@ -326,6 +325,8 @@ def _density_needed(density: Mapping[str, Any]) -> str:
 
 def _when(target: Mapping[str, Any], first: str) -> str:
     """Spell the date of a goal; what was reached before the first release has no date."""
+    from bayesdense.estimates import tails
+
     before = target["p_reached_before_window"]
     dates = (target["date"]["median"], *target["date"]["eti95"])
     middle, low, high = (
