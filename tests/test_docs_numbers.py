@@ -554,11 +554,39 @@ def test_the_page_of_calibrate_lists_the_worlds_and_the_rules() -> None:
         f"more than one draw in {1 / MOST_DIVERGENT:,.0f} diverges",
     ):
         assert text in page
-    from program import hold
-
-    hold(evidence("calibrate-densing"), "calibrate")
     assert "thirteen that break the model" in said("CHANGELOG.md")
     assert len(WORLDS) == 1 + 13
+
+
+def test_ranks_by_the_hundred() -> None:
+    from program import hold
+
+    found, page = evidence("calibrate-densing"), said("docs/explanation/calibration.md")
+    hold(found, "calibrate")
+    ranks, (world,) = found["ranks"], found["worlds"]
+    outside = ranks["outside_single"]
+    shares = world["model"]["coverage"]
+    troubled = world["not_converged"]
+    assert world["failed"] == [] and {one["trouble"][0] for one in troubled} == {"divergences"}
+    for text in (
+        f"{world['n']} datasets, truths from the priors, none left out",
+        f"Of {ranks['n_quantities']} quantities {len(ranks['outside_all'])} leave the band",
+        f"{len(outside)} leave their own, where {ranks['expected_outside_single']:.1f} are "
+        f"expected: {', '.join(outside)}.",
+        f"interval of growth holds the truth in {held(shares['eti95'])}, that of 80 % in "
+        f"{held(shares['eti80'])}, that of 50 % in {held(shares['eti50'])}.",
+        f"on the same data, holds it in {held(world['point']['coverage']['eti95'])}.",
+        f"{world['n_longer']} fits had trouble at first and were made longer; {len(troubled)} of",
+        f"(R-hat at most {max(one['max_rhat'] for one in troubled):.3f}). No fit failed. "
+        f"{world['n_unusable']} datasets are such as nobody would analyse.",
+    ):
+        assert text in page
+
+
+def held(of: dict[str, Any]) -> str:
+    """Intervals that hold the truth, of how many, and the share's interval."""
+    low, high = (100 * end for end in of["eti95"])
+    return f"{of['hits']} of {of['n']} ({low:.1f} to {high:.1f} %)"
 
 
 # --- robustness -------------------------------------------------------------------------------
