@@ -461,6 +461,8 @@ def test_the_verb(
     status, out, err = invoke(monkeypatch, capsys, *arguments, *small, "--resume", "-q")
     assert (status, err) == (1, "")
     assert payload["verdict"] in " ".join(out.split())
+    (pair,) = payload["differences"]
+    assert ("are arbitrary" in out) != (pair["decisive"] or pair["provisional"])
     in_csv = ("--resume", "-q", "--format", "csv")
     _, out, _ = invoke(monkeypatch, capsys, *arguments, *small, *in_csv)
     assert [row.split(",")[0] for row in out.splitlines()] == ["name", *TRENDS]

@@ -137,8 +137,8 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
     yield columns_or_stack(_COLUMNS, [_cells(one) for one in hypotheses], right=_COLUMNS[1:])
     for pair in payload["differences"]:
         yield _difference(pair)
-    if not any(pair["decisive"] or pair.get("provisional") for pair in payload["differences"]):
-        yield "No difference is decisive: weights of such trends are arbitrary, and no finding."
+    if not all(pair["decisive"] or pair.get("provisional") for pair in payload["differences"]):
+        yield "Weights among trends that no difference tells apart are arbitrary, and no finding."
     for one in hypotheses:
         checks = one["checks"]
         if checks["status"] != "pass":
