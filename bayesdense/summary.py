@@ -266,7 +266,7 @@ def _statement(fit: Fit, table: xr.Dataset, threshold: float | None) -> str:
     )
     chance = equals(doubling.growth.probability_above(0.0))
     clauses = [f"{first}; {chance_clause(chance, prior_text(derive.prior_p_growing(fit)))}."]
-    if doubling.at is not None:
+    if derive.growth_changes(fit):
         clauses.append(f"Under the trend {spec.trend} growth changes: this is of {doubling.at}.")
     if threshold is not None:
         below = equals(doubling.probability_below(threshold))

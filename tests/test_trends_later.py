@@ -15,6 +15,7 @@ from modelling import small_observations
 from program import hold, invoke
 
 from bayesdense import derive
+from bayesdense.checks import Checks
 from bayesdense.comparison.hiding import hide
 from bayesdense.dataset import load_dataset
 from bayesdense.errors import BayesdenseError, SpecError
@@ -32,6 +33,7 @@ from bayesdense.scoring import score
 from bayesdense.simulate.story import trend_at
 from bayesdense.spec import load_spec
 from bayesdense.studies.later import _placed
+from bayesdense.summary import summarize
 from bayesdense.trends import TRENDS
 
 #: Trends that have no name without a date; groups and covariates ask for more than dates.
@@ -376,3 +378,13 @@ def test_hidden_densities_leave_the_trend_as_it_was(kind: str) -> None:
     if part.llms.covariate is not None:
         assert whole.llms.covariate is not None
         np.testing.assert_array_equal(part.llms.covariate, whole.llms.covariate[kept])
+
+
+@pytest.mark.parametrize("trend", ["exponential", "flat", "random_walk", "quadratic"])
+def test_the_headline_names_the_date_where_growth_changes(trend: str) -> None:
+    fit = under(trend)
+    said = summarize(fit, Checks(()))["doubling_time_days"]["statement"]
+    changes = trend in ("random_walk", "quadratic")
+    assert derive.growth_changes(fit) == changes
+    told = f"Under the trend {trend} growth changes: this is of {derive.last_release(fit)}."
+    assert (told in said) == changes

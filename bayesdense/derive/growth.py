@@ -72,6 +72,12 @@ def average_growth(fit: Fit) -> Estimate:
     return Estimate("average growth rate", with_units(draws, "1/year"))
 
 
+def growth_changes(fit: Fit) -> bool:
+    """Whether growth at the first release is another than at the last, in any draw."""
+    first, last = (growth_rate(fit, date).draws.to_numpy() for date in window(fit))
+    return not np.allclose(first, last, rtol=1e-9, atol=0.0)
+
+
 def growth_factor(fit: Fit, at: str | None = None) -> Estimate:
     """Factor exp(g) by which density grows in a year."""
     return _of_growth(fit, at, "growth factor per year", growth_factor_per_year, "1")
