@@ -13,7 +13,7 @@ from typing import Final
 from bayesdense.cells import CellError, Value, is_missing
 from bayesdense.files import read_regular
 from bayesdense.tables import Column, TableSpec
-from bayesdense.wording import is_slip_of, listing, nearest, printable, show
+from bayesdense.wording import listing, nearest, printable, show, slip_of
 
 MAX_BYTES: Final = 200_000_000
 #: Columns of one table: names of unknown ones are compared with all that are known.
@@ -283,7 +283,7 @@ def _check_header(
         report.add("missing", wanted, cause, row, name)
     absent = sorted(known.difference(header, missing))
     for name in strangers:
-        meant = next((m for m in absent if is_slip_of(name, m)), None)
+        meant = slip_of(name, absent)
         if meant is not None and name not in guesses.values():
             cause = f"did you mean {meant!r}?"
             report.add("not a known column", wanted, cause, row, printable(name)[:60])

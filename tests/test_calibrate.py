@@ -289,6 +289,9 @@ def test_checks_that_tell_a_wrong_world_are_named() -> None:
         "contaminated: a review is asked for by ppc_score_time in 62 % of fits (else 5 %)."
     )
     assert "review" not in repr(calibration(None, *worlds[1:]))
+    once = {"n": 1, "counts": {"ppc_score_time": 1}}  # one fit tells nothing
+    few = (world(), world(name="contaminated", reviews=once))
+    assert "review" not in repr(calibration(None, *few))
 
 
 # --- one simulation ------------------------------------------------------------------------------

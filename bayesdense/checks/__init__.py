@@ -7,7 +7,7 @@ gives REVIEW where it is news about the data or the model, FAIL where the number
 from bayesdense.checks.patterns import patterns
 from bayesdense.checks.predictive import predictive
 from bayesdense.checks.quadrature import quadrature
-from bayesdense.checks.sampling import finite, sampling
+from bayesdense.checks.sampling import Sampling, finite, sampling
 from bayesdense.checks.sensitivity import psense
 from bayesdense.checks.stages import is_cut, stages
 from bayesdense.checks.structure import structure
@@ -36,7 +36,7 @@ def check(fit: Fit) -> Checks:
     --------
     ``check(fit).raise_for_failure()``; ``print(check(fit))`` shows the table.
     """
-    found = stages(fit) if is_cut(fit) else sampling(fit)
+    found = _sampled(fit)
     whole = finite(fit.posterior)
     # What is computed from draws that are no numbers would only repeat that they are none.
     rest = () if whole.status == "fail" else _beyond_sampling(fit)
@@ -59,9 +59,13 @@ def failures(fit: Fit) -> tuple[str, ...]:
     fit
         From `bayesdense.fit` or `load_fit`.
     """
-    found = stages(fit) if is_cut(fit) else sampling(fit)
-    items = (finite(fit.posterior), *found.items, *quadrature(fit))
+    items = (finite(fit.posterior), *_sampled(fit).items, *quadrature(fit))
     return tuple(item.name for item in items if item.status == "fail")
+
+
+def _sampled(fit: Fit) -> Sampling:
+    """Checks of the sampling: of a cut fit, stage by stage."""
+    return stages(fit) if is_cut(fit) else sampling(fit)
 
 
 def _beyond_sampling(fit: Fit) -> tuple[CheckResult, ...]:

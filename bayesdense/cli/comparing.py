@@ -158,7 +158,7 @@ def _body(payload: Mapping[str, Any], folder: Path) -> Iterator[RenderableType]:
     yield study_ending(folder, "compare", "hypotheses")
 
 
-#: Probabilities below this are told without their error.
+#: Probabilities this near to 0 or 1 are told without their error.
 _SMALL: Final = 0.01
 _COLUMNS: Final = (
     *("trend", "family left out", "weight", "future left out", "weight ", "log evidence"),
@@ -191,7 +191,7 @@ def _chance(value: float | None, error: float | None) -> str | None:
     """Spell a posterior probability with its standard error."""
     if value is None:
         return None
-    if value < _SMALL or not error:
+    if not _SMALL <= value <= 1.0 - _SMALL or not error:
         return format_probability(value)
     return f"{value:.2f} \N{PLUS-MINUS SIGN} {error:.1g}"
 

@@ -1,6 +1,7 @@
 """Verbs that take a fit beyond its data: `score` new LLMs, `forecast` later dates."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -47,7 +48,7 @@ def score(
     loaded = load_fit(fit)
     payload = score_llms(loaded, models, scores)
     rows = [words.flat(row) for row in csv_rows(payload)]
-    emit(Answer(payload, rows, (*_score_body(payload), *words.failed_checks(loaded))), form)
+    emit(Answer(payload, rows, chain(_score_body(payload), words.failed_checks(loaded))), form)
 
 
 def _score_body(payload: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -205,8 +206,8 @@ def forecast(
         words.flat(row | {k: row[k] or none for k, none in _NONE.items()})
         for row in payload["dates"]
     ]
-    failed = (line for one in fits for line in words.failed_checks(one))
-    emit(Answer(payload, rows, (*_forecast_body(payload), *failed)), form)
+    body = chain(_forecast_body(payload), words.failed_checks(*fits))
+    emit(Answer(payload, rows, body), form)
 
 
 #: Columns of growth where there is none.

@@ -38,13 +38,13 @@ class Answer:
         The JSON output, as its schema in `bayesdense/schemas` describes it.
     rows : Sequence of Mapping
         The CSV output; the first row names the columns.
-    body : Sequence
-        Lines and tables for people.
+    body : Iterable
+        Lines and tables for people; what no other form needs may be worked out as it is read.
     """
 
     payload: Mapping[str, object]
     rows: Sequence[Row]
-    body: Sequence[RenderableType] = field(default=())
+    body: Iterable[RenderableType] = field(default=())
 
 
 class _Console(Console):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -308,14 +309,12 @@ def diff(
                 {"fit": str(path), **words.flat(answer)}
                 for path, answer in zip((first, second), answers, strict=True)
             ],
-            body=(
-                columns_or_stack(columns, cells, right=columns[1:4]),
-                found.statement,
-                *change_lines(found),
-                *(line for one in fits for line in words.failed_checks(one)),
-                "",
-                "Log densities of LLMs in both fits that moved most:",
-                table(("LLM", "shift", "in sd"), moved, right=("shift", "in sd"), compact=True),
+            body=chain(
+                [columns_or_stack(columns, cells, right=columns[1:4]), found.statement],
+                change_lines(found),
+                words.failed_checks(*fits),
+                ["", "Log densities of LLMs in both fits that moved most:"],
+                [table(("LLM", "shift", "in sd"), moved, right=("shift", "in sd"), compact=True)],
             ),
         ),
         form,

@@ -147,16 +147,17 @@ def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {item['status'].upper()} {item['name']}: {item['advice']}".rstrip(": ")
 
 
-def failed_checks(fit: "Fit") -> Iterator[str]:
-    """Say that numbers of a fit cannot be used, if that is so."""
+def failed_checks(*fits: "Fit") -> Iterator[str]:
+    """Say of which fits numbers cannot be used."""
     from bayesdense.checks import failures
 
-    if names := failures(fit):
-        about = f"{fit.spec.name}, trend {fit.spec.trend}"
-        yield (
-            f"Checks of the fit ({about}) fail: {listing(names)}. Its numbers may move: see "
-            "`bayesdense check`."
-        )
+    for fit in fits:
+        if names := failures(fit):
+            about = f"{fit.spec.name}, trend {fit.spec.trend}"
+            yield (
+                f"Checks of the fit ({about}) fail: {listing(names)}. Its numbers may move: see "
+                "`bayesdense check`."
+            )
 
 
 def warning_lines(warnings: Iterable[str]) -> Iterator[str]:

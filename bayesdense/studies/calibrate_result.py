@@ -1,12 +1,12 @@
 """What `calibrate` found: ranks against their bands, coverage by world, in tables and in words."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+from scipy.stats import fisher_exact
 
 from bayesdense.errors import BayesdenseError
 from bayesdense.names import CI_PROB, SCHEMA_VERSION
@@ -19,8 +19,8 @@ from bayesdense.wording import listing, printable
 
 RESULT_NAME: Final = "calibrate.json"
 _SHOWN: Final = 5
-#: Standard errors by which a check's reviews have to be more frequent to tell a world.
-_ERRORS: Final = 3.0
+#: Probability with which a check would tell a world that is no other for it.
+_BY_CHANCE: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,21 +161,14 @@ def _of_reviews(worlds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if usual is None:
         return
     for world, found in checked.items():
-        shares = {
-            name: (count / found["n"], usual["counts"].get(name, 0) / usual["n"])
-            for name, count in found["counts"].items()
-        }
-        more = {
-            name: pair
-            for name, pair in shares.items()
-            if pair[0] - pair[1] > _ERRORS * _standard_error(*pair, found["n"], usual["n"])
-        }
-        if more:
-            told = ", ".join(
-                f"{name} in {100 * here:.0f} % of fits (else {100 * there:.0f} %)"
-                for name, (here, there) in sorted(more.items(), key=lambda item: -item[1][0])
-            )
-            yield f"{world}: a review is asked for by {told}."
+        told = [
+            f"{name} in {100 * here / found['n']:.0f} % of fits "
+            f"(else {100 * there / usual['n']:.0f} %)"
+            for name, here in sorted(found["counts"].items(), key=lambda item: -item[1])
+            if _is_more(here, found["n"], there := usual["counts"].get(name, 0), usual["n"])
+        ]
+        if told:
+            yield f"{world}: a review is asked for by {', '.join(told)}."
 
 
 def _is_checked(world: Mapping[str, Any]) -> bool:
@@ -183,9 +176,10 @@ def _is_checked(world: Mapping[str, Any]) -> bool:
     return bool(world.get("reviews", {}).get("n"))
 
 
-def _standard_error(one: float, other: float, n_one: int, n_other: int) -> float:
-    """Standard error of a difference of shares, as of independent samples."""
-    return math.sqrt(one * (1 - one) / n_one + other * (1 - other) / n_other)
+def _is_more(here: int, n_here: int, there: int, n_there: int) -> bool:
+    """Whether a share is larger than another by more than chance (Fisher's exact test)."""
+    counts = [[here, n_here - here], [there, n_there - there]]
+    return bool(fisher_exact(counts, alternative="greater").pvalue < _BY_CHANCE)
 
 
 def _of_ranks(found: Mapping[str, Any]) -> str:
